@@ -1,0 +1,1 @@
+"""Multi-task learning without a master."""

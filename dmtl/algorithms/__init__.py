@@ -1,0 +1,1 @@
+"""Methods: one file each, three pure functions of an explicit state."""

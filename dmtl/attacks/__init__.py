@@ -1,0 +1,1 @@
+"""What liars say instead of the truth, one file each."""

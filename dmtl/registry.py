@@ -1,0 +1,144 @@
+"""Every piece that can be named on the command line: kind -> name -> where it lives.
+
+A line here and a file there is all that a new piece costs. Modules are imported when a name is asked for.
+Others add pieces by entry points in the groups ``dmtl.algorithms``, ``dmtl.screens`` .. (the kind and an s).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from types import MappingProxyType
+from typing import Any
+
+from dmtl.errors import ConfigError, unknown
+
+__all__ = ["BUILTIN", "find", "kinds", "names", "where"]
+
+BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "algorithm": {
+            "diffusion": "dmtl.algorithms.diffusion:Diffusion",
+            "gradient-tracking": "dmtl.algorithms.gradient_tracking:GradientTracking",
+            "laplacian": "dmtl.algorithms.laplacian:Laplacian",
+            "local": "dmtl.algorithms.local:Local",
+            "network-lasso": "dmtl.algorithms.network_lasso:NetworkLasso",
+            "pdmm": "dmtl.algorithms.pdmm:PDMM",
+        },
+        "attack": {
+            "alie": "dmtl.attacks.alie:ALIE",
+            "dissensus": "dmtl.attacks.dissensus:Dissensus",
+            "gaussian": "dmtl.attacks.gaussian:Gaussian",
+            "nan": "dmtl.attacks.nan:NaN",
+            "sign-flip": "dmtl.attacks.sign_flip:SignFlip",
+            "silent": "dmtl.attacks.silent:Silent",
+            "two-faced": "dmtl.attacks.two_faced:TwoFaced",
+        },
+        "data": {
+            "chem97": "dmtl.data.schools:Chem97",
+            "digits": "dmtl.data.digits:Digits",
+            "digits-one-vs-rest": "dmtl.data.digits:DigitsOneVsRest",
+            "exam": "dmtl.data.schools:Exam",
+            "file": "dmtl.data.file:File",
+            "hsb82": "dmtl.data.schools:Hsb82",
+            "synthetic": "dmtl.data.synthetic:Synthetic",
+            "watch": "dmtl.data.watch:Watch",
+        },
+        "partition": {
+            "dirichlet": "dmtl.data.partition:Dirichlet",
+            "iid": "dmtl.data.partition:IID",
+            "natural": "dmtl.data.partition:Natural",
+            "shards": "dmtl.data.partition:Shards",
+        },
+        "poison": {
+            "label-flip": "dmtl.data.poison:LabelFlip",
+        },
+        "pre-screen": {
+            "clip": "dmtl.screens.clip:Clip",
+            "nnm": "dmtl.screens.nnm:NNM",
+        },
+        "screen": {
+            "average": "dmtl.screens.average:Average",
+            "cs-plus": "dmtl.screens.cs_plus:CSPlus",
+            "median": "dmtl.screens.median:Median",
+            "self-centred-clipping": "dmtl.screens.self_centred_clipping:SelfCentredClipping",
+            "trimmed-mean": "dmtl.screens.trimmed_mean:TrimmedMean",
+        },
+        "task": {
+            "hinge": "dmtl.tasks.hinge:Hinge",
+            "least-squares": "dmtl.tasks.least_squares:LeastSquares",
+            "logistic": "dmtl.tasks.logistic:Logistic",
+            "softmax": "dmtl.tasks.softmax:Softmax",
+        },
+        "topology": {
+            "barabasi-albert": "dmtl.graphs:BarabasiAlbert",
+            "barbell": "dmtl.graphs:Barbell",
+            "complete": "dmtl.graphs:Complete",
+            "dumbbell": "dmtl.graphs:Dumbbell",
+            "erdos-renyi": "dmtl.graphs:ErdosRenyi",
+            "exponential": "dmtl.graphs:Exponential",
+            "file": "dmtl.graphs:File",
+            "grid": "dmtl.graphs:Grid",
+            "hypercube": "dmtl.graphs:Hypercube",
+            "octopus": "dmtl.graphs:Octopus",
+            "path": "dmtl.graphs:Path",
+            "random-regular": "dmtl.graphs:RandomRegular",
+            "ring": "dmtl.graphs:Ring",
+            "small-world": "dmtl.graphs:SmallWorld",
+            "star": "dmtl.graphs:Star",
+            "torus": "dmtl.graphs:Torus",
+            "two-castles": "dmtl.graphs:TwoCastles",
+        },
+        "weights": {
+            "laplacian": "dmtl.topology:laplacian",
+            "max-degree": "dmtl.topology:max_degree",
+            "metropolis": "dmtl.topology:metropolis",
+            "uniform": "dmtl.topology:uniform",
+        },
+    }
+)
+
+
+def kinds() -> list[str]:
+    """All kinds of pieces, in alphabetical order."""
+    return sorted(BUILTIN)
+
+
+@cache
+def _foreign(kind: str) -> dict[str, EntryPoint]:
+    """Third parties' pieces of one kind; a built-in name cannot be shadowed."""
+    found: dict[str, EntryPoint] = {}
+    for point in entry_points(group=f"dmtl.{kind}s".replace("-", "_")):
+        if point.name in BUILTIN[kind] or point.name in found:
+            raise ConfigError(
+                f"the {kind} {point.name!r} of {point.value} has a name that is taken. "
+                f"Rename its entry point or uninstall that package."
+            )
+        found[point.name] = point
+    return found
+
+
+def names(kind: str) -> list[str]:
+    """All names of one kind, built-in and third-party, in alphabetical order."""
+    if kind not in BUILTIN:
+        raise unknown("kind", kind, BUILTIN)
+    return sorted({*BUILTIN[kind], *_foreign(kind)})
+
+
+def where(kind: str, name: str) -> str:
+    """``module:attribute`` of a piece, without importing it."""
+    if name not in names(kind):
+        raise unknown(kind, name, names(kind))
+    foreign = _foreign(kind)
+    return foreign[name].value if name in foreign else BUILTIN[kind][name]
+
+
+def find(kind: str, name: str) -> Any:
+    """Import and return a piece: a frozen dataclass whose fields are its settings, or a function for weights."""
+    module, _, attribute = where(kind, name).partition(":")
+    try:
+        return getattr(import_module(module), attribute)
+    except ImportError as error:
+        raise ConfigError(f"{kind} {name!r} cannot be imported: {error}.") from error

@@ -1,0 +1,1 @@
+"""Robust replacements for the weighted average, one file each."""

@@ -1,0 +1,1 @@
+"""Losses on one flat vector, one file each."""

@@ -1,0 +1,1 @@
+"""How messages travel. Only this folder imports mpi4py."""
