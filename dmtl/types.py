@@ -59,7 +59,9 @@ class Needs(enum.Flag):
     DOUBLY_STOCHASTIC = enum.auto()
     """rows and columns of the weight matrix sum to one"""
     EDGEWISE = enum.auto()
-    """reads the neighbours one by one; a screen is asked for its trust, not for an average"""
+    """reads the neighbours one by one; if it asks a screen, then for its trust and not for an average"""
+    UNSCREENED = enum.auto()
+    """asks no screen at all: whichever is named has no effect"""
 
 
 class View(NamedTuple):
@@ -96,9 +98,9 @@ class View(NamedTuple):
         """The stream that all colluders share in this round, so that they need not talk."""
         return stream(self.seed, Purpose.COLLUSION, NETWORK, self.round)
 
-    def batch(self) -> np.random.Generator | None:
-        """What ``Task.grad`` takes as ``rng``: a stream for mini-batches, or None for the full batch."""
-        return stream(self.seed, Purpose.BATCH, self.rank, self.round) if self.stochastic else None
+    def batch(self, ahead: int = 0) -> np.random.Generator | None:
+        """What ``Task.grad`` takes as ``rng``: the stream of this round or ``ahead``; None for the full batch."""
+        return stream(self.seed, Purpose.BATCH, self.rank, self.round + ahead) if self.stochastic else None
 
 
 class Outbox(NamedTuple):

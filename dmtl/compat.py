@@ -1,0 +1,81 @@
+"""Which pieces go together: found out before round 0, said in one sentence that names the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import numpy as np
+
+from dmtl.config import Config
+from dmtl.errors import CompatibilityError
+from dmtl.topology import Topology
+from dmtl.types import Algorithm, Needs, Proximable, Screen, Smooth, Task
+
+__all__ = ["check_graph", "check_node"]
+
+
+def check_graph(
+    algorithm: Algorithm[Any], screen: Screen, topology: Topology, liars: Collection[int], config: Config
+) -> list[str]:
+    """Check a method and a screen against graph and weights; return warnings, each one sentence."""
+    name, graph = config.algorithm["name"], config.topology["name"]
+    if Needs.UNDIRECTED in algorithm.needs and topology.graph.is_directed():
+        raise CompatibilityError(
+            f"{name!r} needs an undirected graph and {graph!r} is directed. Use 'diffusion', or make the links two-way."
+        )
+    if Needs.DOUBLY_STOCHASTIC in algorithm.needs and not _columns_sum_to_one(topology):
+        raise CompatibilityError(
+            f"{name!r} needs weights whose columns sum to one; {config.weights!r} on {graph!r} has others. "
+            f"Use --weights metropolis."
+        )
+    if Needs.UNSCREENED not in algorithm.needs:
+        _check_degrees(screen, topology, liars, config)
+    return list(_warnings(algorithm, screen, liars, config))
+
+
+def check_node(algorithm: Algorithm[Any], task: Task, rank: int, config: Config) -> None:
+    """Check a method against one rank's task."""
+    name = config.algorithm["name"]
+    task_name = type(task).__name__.removesuffix("Task")
+    if Needs.PROX in algorithm.needs and not isinstance(task, Proximable):
+        raise CompatibilityError(
+            f"{name!r} needs a task with a proximal map and rank {rank}'s {task_name} has none. "
+            f"Use the task 'least-squares', 'logistic' or 'softmax', or the algorithm 'network-lasso'."
+        )
+    if getattr(algorithm, "step_size", 0.0) is None and not isinstance(task, Smooth):
+        raise CompatibilityError(
+            f"{name!r} takes its step size from the task, and rank {rank}'s {task_name} has no smooth gradient. "
+            f"Give one: {name}:step_size=0.1/sqrt(t)."
+        )
+
+
+def _columns_sum_to_one(topology: Topology) -> bool:
+    return bool(np.allclose(topology.matrix.sum(axis=0), 1.0, rtol=0, atol=1e-9))
+
+
+def _check_degrees(screen: Screen, topology: Topology, liars: Collection[int], config: Config) -> None:
+    """Refuse a screen that some honest rank has too few neighbours for."""
+    least = screen.least_neighbours()
+    for rank in range(topology.size):
+        have = len(topology.sources(rank))
+        if have < least and rank not in liars:
+            spec = config.screen[-1]
+            given = ", ".join(f"{key}={value}" for key, value in spec.items() if key != "name")
+            raise CompatibilityError(
+                f"{spec['name']!r} with {given or 'its settings'} needs {least} neighbours; rank {rank} has {have} "
+                f"in {config.topology['name']}. Lower b or add edges."
+            )
+
+
+def _warnings(algorithm: Algorithm[Any], screen: Screen, liars: Collection[int], config: Config) -> Iterator[str]:
+    name, plain = config.algorithm["name"], screen.linear
+    if Needs.UNSCREENED in algorithm.needs and not plain:
+        yield f"{name!r} asks no screen, so {config.screen[-1]['name']!r} has no effect."
+    if Needs.DOUBLY_STOCHASTIC in algorithm.needs and (liars or not plain):
+        yield (
+            f"{name!r} keeps a sum over all ranks that a lie or a screen breaks, and the error stays. "
+            f"With liars use 'diffusion', 'laplacian' or 'network-lasso'."
+        )
+    if name == "pdmm" and liars:
+        yield "'pdmm' has duals that a lie can drive without bound. With liars use 'network-lasso'."

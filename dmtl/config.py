@@ -1,0 +1,190 @@
+"""What a run is: one flat, validated description, from defaults < file < flags, the same on every rank."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from dmtl.errors import ConfigError, unknown
+from dmtl.specs import Spec, parse, parse_chain
+
+__all__ = ["Config", "Liars", "combine", "digest", "load", "read_file", "to_toml"]
+
+PIECES = ("data", "task", "partition", "topology", "algorithm")
+HOUSEKEEPING = ("name", "out", "overwrite", "transport", "stall_warn", "trace", "ranks")
+"""Settings that change no number of a run, and so not its identity."""
+
+
+def _piece(name: str) -> Any:
+    return msgspec.field(default_factory=lambda: {"name": name})
+
+
+class Liars(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A group of Byzantine ranks that lie in the same way."""
+
+    count: int = 0
+    """how many, placed by the seed; 0 where ``ranks`` says which"""
+    ranks: tuple[int, ...] = ()
+    attack: Spec | None = None
+    """what they send; None: the truth"""
+    poison: Spec | None = None
+    """what they do to their own data before they learn from it"""
+
+
+class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """One run. Pieces are specs: a name and its settings."""
+
+    name: str = "run"
+    data: Spec = _piece("synthetic")
+    task: Spec | None = None
+    """None: least-squares, logistic or softmax, by the data"""
+    partition: Spec = _piece("natural")
+    tasks: str = ""
+    """which natural tasks to take, '0-7'; empty: all"""
+    test: float = 0.3
+    """share of each rank's groups that is kept for testing"""
+    held_out: float = 0.0
+    """share of the training groups kept for tuning and for screens that judge by data"""
+    standardise: bool = True
+    """each rank scales its features by its own training rows"""
+    topology: Spec = _piece("ring")
+    weights: str = "metropolis"
+    algorithm: Spec = _piece("diffusion")
+    screen: list[Spec] = msgspec.field(default_factory=lambda: [{"name": "average"}])
+    """pre-screens in order, then the screen"""
+    byzantine: list[Liars] = []
+    rounds: int = 100
+    eval_every: int = 0
+    """rounds between evaluations; 0: about fifty in a run"""
+    seed: int = 0
+    dtype: Literal["float64", "float32"] = "float64"
+    ranks: int = 0
+    """0: as many as MPI started, or as there are tasks"""
+    transport: Literal["auto", "sync", "simulated"] = "auto"
+    """auto: sync where a launcher started this process, else simulated"""
+    out: str = ""
+    """folder for the results; empty: runs/NAME-HASH"""
+    overwrite: bool = False
+    stall_warn: float = 60.0
+    """seconds after which a waiting rank says for whom; 0: never"""
+    trace: bool = False
+    """write every message of the run"""
+
+    def __post_init__(self) -> None:
+        for key, least in (("rounds", 0), ("eval_every", 0), ("seed", 0), ("ranks", 0), ("stall_warn", 0)):
+            if getattr(self, key) < least:
+                raise ConfigError(f"{key} is {getattr(self, key)}. It must be at least {least}.")
+        for key in ("test", "held_out"):
+            if not 0 <= getattr(self, key) < 1:
+                raise ConfigError(f"{key} is {getattr(self, key)}. It is a share, at least 0 and below 1.")
+        if not self.name or "/" in self.name:
+            raise ConfigError(f"name is {self.name!r}. It becomes a folder's name: at least one letter, no '/'.")
+
+    @property
+    def every(self) -> int:
+        """Rounds between evaluations."""
+        return self.eval_every or max(1, self.rounds // 50)
+
+
+def read_file(path: str) -> dict[str, Any]:
+    """Read a TOML file of settings."""
+    try:
+        return tomllib.loads(Path(path).read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"--config {path}: {error.strerror or error}. Give the path of a TOML file.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--config {path} is not TOML: {error}.") from None
+
+
+def combine(file: Mapping[str, Any], flags: Mapping[str, Any], assignments: Sequence[str] = ()) -> dict[str, Any]:
+    """Lay flags over a file, and ``key.key=value`` assignments over both."""
+    raw: dict[str, Any] = {key.replace("-", "_"): value for key, value in file.items()}
+    raw.update(flags)
+    for text in assignments:
+        path, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {text!r} has no '='. Write --set algorithm.step_size=0.1.")
+        _assign(raw, path.strip().replace("-", "_").split("."), _value(value.strip()))
+    return raw
+
+
+def load(raw: Mapping[str, Any]) -> Config:
+    """Validate raw settings; every mistake is one sentence."""
+    known = {field.name for field in msgspec.structs.fields(Config)}
+    for key in raw:
+        if key not in known:
+            raise unknown("setting", key, known)
+    plain = dict(raw)
+    for key in PIECES:
+        if plain.get(key) is not None:
+            plain[key] = parse(plain[key], key)
+    if "screen" in plain:
+        plain["screen"] = parse_chain(plain["screen"], "screen")
+    if "byzantine" in plain:
+        plain["byzantine"] = [_liars(group) for group in plain["byzantine"]]
+    try:
+        return msgspec.convert(plain, Config, strict=False)
+    except msgspec.ValidationError as error:
+        if isinstance(error.__cause__, ConfigError):
+            raise error.__cause__ from None
+        reason, _, place = str(error).replace("`", "").partition(" - at ")
+        raise ConfigError(f"setting {place.strip('$.') or 'file'}: {reason[0].lower()}{reason[1:]}.") from None
+
+
+def to_toml(config: Config) -> str:
+    """The whole configuration as TOML, which ``load`` reads back."""
+    import tomli_w
+
+    plain = msgspec.to_builtins(config)
+    return tomli_w.dumps({key: _without_none(value) for key, value in plain.items() if value is not None})
+
+
+def digest(config: Config) -> str:
+    """Hexadecimal identity of a run: of all that can change one of its numbers."""
+    plain = msgspec.to_builtins(config)
+    for key in HOUSEKEEPING:
+        plain.pop(key)
+    return hashlib.sha256(msgspec.json.encode(plain, order="deterministic")).hexdigest()
+
+
+def _liars(group: Any) -> dict[str, Any]:
+    plain = dict(group)
+    for key in ("attack", "poison"):
+        if plain.get(key) is not None:
+            plain[key] = parse(plain[key], f"byzantine {key}")
+    return plain
+
+
+def _assign(raw: dict[str, Any], path: list[str], value: Any) -> None:
+    """Set one value; a piece given as text is opened into its settings first."""
+    head, *rest = path
+    if not rest:
+        raw[head] = value
+        return
+    inner = raw.get(head, {})
+    if head in PIECES:
+        default = getattr(Config(), head) or {}
+        inner = parse(raw.get(head, default), head)
+    elif not isinstance(inner, dict):
+        raise ConfigError(f"--set {'.'.join(path)}: {head!r} has no settings of its own. Give {head} whole.")
+    raw[head] = dict(inner)
+    _assign(raw[head], rest, value)
+
+
+def _value(text: str) -> Any:
+    """A TOML value, or else a plain string."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_none(inner) for key, inner in value.items() if inner is not None}
+    return [_without_none(inner) for inner in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,90 @@
+"""The buffers of one rank: what it says and what it hears, in one contiguous block, own words first.
+
+Every transport fills a mailbox and nothing else, so that MPI and the simulator hand out the same bytes. A row that
+still bears the mark after an exchange holds no message: nobody wrote it, or its sender says that it is silent.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from dmtl.types import Block, Inbox, Mat, Outbox, View
+
+__all__ = ["CAP", "Mailbox", "nothing"]
+
+_MARK = {4: 0x7FC0D417, 8: 0x7FF8D417D417D417}
+
+CAP = {4: 1e15, 8: 1e100}
+"""Largest norm of a message by item size: far beyond any model, and its square still far from overflow."""
+
+
+def nothing(dtype: DTypeLike) -> Any:
+    """The mark: a quiet NaN whose payload says 'nothing was sent', float32 or float64."""
+    size = np.dtype(dtype).itemsize
+    return np.array([_MARK[size]], dtype=f"u{size}").view(dtype)[0]
+
+
+class Mailbox:
+    """Buffers for messages of ``shape`` (f, d) between one rank and its neighbours."""
+
+    __slots__ = ("_fresh", "_mark", "_own", "_tails", "edges", "heard", "said")
+
+    def __init__(self, view: View, shape: tuple[int, int], dtype: DTypeLike = np.float64) -> None:
+        k, (f, d) = len(view.sources), shape
+        block = np.zeros((1 + k, f, d), dtype)
+        self.said: Mat = block[0]
+        """(f, d) what goes to every target that gets no message of its own"""
+        self.heard: Block = block[1:]
+        """(k_in, f, d) where a transport puts what it receives; row p is from ``sources[p]``"""
+        self.edges: Block = np.zeros((len(view.targets), f, d), dtype)
+        """(k_out, f, d) messages that differ by target"""
+        self._mark = _MARK[block.itemsize]
+        self._tails = _last_words(block, f * d)
+        self._own = [block[0, row] for row in range(f)]
+        self._fresh = _inbox(block, np.zeros(k, dtype=np.int64))
+
+    def post(self, outbox: Outbox) -> bool:
+        """Copy an outbox in; return whether every target gets a message of its own."""
+        own, edges = outbox
+        for row, words in enumerate(own):
+            self._own[row][:] = words
+        if edges is None:
+            return False
+        self.edges[:] = edges
+        return True
+
+    def clear(self) -> None:
+        """Mark all rows as not heard."""
+        self._tails.fill(self._mark)
+
+    def missing(self) -> list[int]:
+        """Row numbers that nothing was written to since ``clear``."""
+        return [row for row, tail in enumerate(self._tails.tolist()) if tail == self._mark]
+
+    def open(self, age: NDArray[np.int64] | None = None) -> Inbox:
+        """What was heard; ``age`` (k_in,) where it is not all of this round."""
+        if age is None and self._mark not in self._tails.tolist():
+            return self._fresh
+        age = self._fresh.age.copy() if age is None else age.copy()
+        age[self.missing()] = -1
+        age.flags.writeable = False
+        return self._fresh._replace(age=age)
+
+
+def _last_words(block: Block, size: int) -> NDArray[np.unsignedinteger[Any]]:
+    """The last number of each neighbour's message, as bits; no numbers if messages are empty."""
+    if size == 0:
+        return np.zeros(0, dtype=np.uint64)
+    return block.reshape(len(block), size)[1:, -1].view(f"u{block.itemsize}")
+
+
+def _inbox(block: Block, age: NDArray[np.int64]) -> Inbox:
+    """Read-only windows on a block."""
+    shown = block.view()
+    shown.flags.writeable = False
+    age.flags.writeable = False
+    rows = tuple(shown[:, row] for row in range(shown.shape[1]))
+    return Inbox(shown[1:], age, rows, CAP[block.itemsize])

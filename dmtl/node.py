@@ -1,0 +1,188 @@
+"""One task node: a task, a method, a screen, and perhaps a lie. Pure: it talks to nobody and touches no file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Container
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from dmtl.errors import DivergedError
+from dmtl.mailbox import CAP, Mailbox
+from dmtl.sums import weighted_sum
+from dmtl.types import Algorithm, Attack, Block, Inbox, Mixed, Outbox, Screen, Task, Vec, View
+
+__all__ = ["Mixer", "Node", "NodeState"]
+
+_new = tuple.__new__
+
+
+class NodeState(NamedTuple):
+    """All that a node carries from one round to the next."""
+
+    view: View
+    """what the node knows in the round to come"""
+    model: Any
+    """the algorithm's state; its field ``x`` is the model"""
+    memory: tuple[Any, ...]
+    """the screen's, one per message row"""
+    attack: Any
+    """the liar's"""
+    inbox: Inbox
+    """what was heard last; all of it missing before round 0"""
+
+    @property
+    def x(self) -> Vec:
+        """(d,) the node's current model."""
+        x: Vec = self.model.x
+        return x
+
+
+class Mixer:
+    """The screen bound to one round's inbox: ``mix(row)``. Lives for one step."""
+
+    __slots__ = ("inbox", "memory", "node", "sound", "trusted", "view")
+
+    def __init__(self, node: Node, state: NodeState, inbox: Inbox) -> None:
+        self.node = node
+        self.view = state.view
+        self.memory = state.memory
+        self.inbox = inbox
+        self.trusted = node.ones
+        """(k_in,) the screen's trust in row 0"""
+        self.sound: Vec | None = None
+        """the last plain sum, known to be finite, so that nobody looks at it twice"""
+
+    def __call__(self, row: int = 0, own: Vec | None = None) -> Vec:
+        """Robust weighted average (d,) of one message row."""
+        if self.node.linear and own is None:
+            value, square = weighted_sum(self.view.weights, self.inbox.rows[row])
+            if square <= self.node.limit:  # false for NaN too
+                self.sound = value
+                return value
+        return self._screened(row, own).value
+
+    def trust(self, row: int = 0, own: Vec | None = None) -> Vec:
+        """(k_in,) the screen's trust in each neighbour; 0 where a message was refused."""
+        if self.node.linear:
+            trust: Vec = self.inbox.valid.astype(self.node.ones.dtype)
+            self.trusted = trust
+            return trust
+        return self._screened(row, own).trust
+
+    def _screened(self, row: int, own: Vec | None) -> Mixed:
+        """Refuse bad messages, give their weight to the own vector, and let the screen see the rest."""
+        rows, weights, valid = self.inbox.rows[row], self.view.weights, self.inbox.valid
+        if not valid.all():
+            kept = np.concatenate(([True], valid))
+            weights = weights[kept]
+            weights[0] += self.view.weights[~kept].sum()
+            rows = rows[kept]
+        if own is not None:
+            rows = np.concatenate((own[None], rows[1:]))
+        mixed = self.node.screen(rows, weights, self.memory[row], self.node.task, self.view)
+        trust = np.zeros(len(valid), mixed.trust.dtype)
+        trust[valid] = mixed.trust
+        self.memory = (*self.memory[:row], mixed.memory, *self.memory[row + 1 :])
+        if row == 0:
+            self.trusted = trust
+        return Mixed(mixed.value, trust, mixed.memory)
+
+
+class Node:
+    """What stays the same on a rank for a whole run."""
+
+    __slots__ = ("algorithm", "attack", "dtype", "limit", "linear", "ones", "rushers", "screen", "task", "view")
+
+    def __init__(
+        self,
+        view: View,
+        task: Task,
+        algorithm: Algorithm[Any],
+        screen: Screen,
+        attack: Attack | None = None,
+        dtype: DTypeLike = np.float64,
+        rushers: Container[int] = (),
+    ) -> None:
+        """``view`` is that of round 0; ``dtype`` float64 or float32 is that of models and messages.
+
+        ``rushers`` are the ranks whose attack is rushing; only such a rank needs to know them.
+        """
+        self.dtype = np.dtype(dtype)
+        self.ones = np.ones(len(view.sources), self.dtype)
+        self.ones.flags.writeable = False
+        self.view = view._replace(
+            weights=view.weights.astype(self.dtype),
+            out_weights=view.out_weights.astype(self.dtype),
+            couplings=view.couplings.astype(self.dtype),
+            trust=self.ones,
+        )
+        self.task = task
+        self.algorithm = algorithm
+        self.screen = screen
+        self.linear = screen.linear
+        self.limit = CAP[self.dtype.itemsize] ** 2
+        """squared norm up to which a plain sum shows that no row was bad"""
+        self.attack = attack
+        self.rushers = rushers
+
+    @property
+    def message_shape(self) -> tuple[int, int]:
+        """(f, d) of what it says."""
+        return self.algorithm.message_shape(self.task)
+
+    @property
+    def rushing(self) -> bool:
+        """Whether it listens before it speaks."""
+        return self.attack is not None and self.attack.rushing
+
+    def mailbox(self) -> Mailbox:
+        """Buffers that fit its messages."""
+        return Mailbox(self.view, self.message_shape, self.dtype)
+
+    def start(self, x0: Vec | None = None) -> NodeState:
+        """The state before round 0, at the model ``x0`` (d,) or at zero."""
+        x = np.zeros(self.task.dim, self.dtype) if x0 is None else np.asarray(x0, self.dtype)
+        model = self.algorithm.init(x, self.task, self.view)
+        memory = tuple(self.screen.init(self.task, self.view) for _ in range(self.message_shape[0]))
+        plot = () if self.attack is None else self.attack.init(self.task, self.view)
+        mailbox = self.mailbox()
+        mailbox.clear()
+        return NodeState(self.view, model, memory, plot, mailbox.open())
+
+    def speak(self, state: NodeState, heard: Inbox) -> tuple[Outbox, NodeState]:
+        """What it says this round; a liar has ``heard`` last round's messages, or this round's if it is rushing."""
+        message = self.algorithm.send(state.model, state.view)
+        honest = Outbox(message) if isinstance(message, tuple) else Outbox((), message)
+        if self.attack is None:
+            return honest, state
+        truth = per_edge(honest, len(state.view.targets), self.message_shape)
+        lies, plot = self.attack(truth, heard, state.attack, self.task, state.view)
+        return Outbox(honest.own, lies), state._replace(attack=plot)
+
+    def step(self, state: NodeState, inbox: Inbox) -> NodeState:
+        """The state after this round's messages."""
+        view = state.view
+        mixer = Mixer(self, state, inbox)
+        model = self.algorithm.step(state.model, inbox, mixer, self.task, view)
+        x = model.x
+        if x is not mixer.sound and not math.isfinite(x.dot(x)):
+            raise DivergedError(
+                f"rank {view.rank} diverged in round {view.round}: {self.algorithm} made a model that is not finite. "
+                f"Lower the step size."
+            )
+        # Made in every round: the bare constructor takes half the time of the class call.
+        after = _new(View, (*view[:-2], mixer.trusted, view.round + 1))
+        return _new(NodeState, (after, model, mixer.memory, state.attack, inbox))
+
+
+def per_edge(outbox: Outbox, targets: int, shape: tuple[int, int]) -> Block:
+    """The honest messages (k_out, f, d) as a liar gets them: one per target, read-only."""
+    if outbox.edges is not None:
+        block = outbox.edges.view()
+    else:
+        block = np.broadcast_to(np.reshape(outbox.own, shape), (targets, *shape))
+    block.flags.writeable = False
+    return block

@@ -1,0 +1,178 @@
+"""The results of a run: one folder, in which every rank writes its own files and no other's.
+
+config.toml                 the effective configuration
+graph.json                  the topology, as node-link data
+rank-0003.jsonl             first the surroundings, then a line per evaluation, at the end a summary
+rank-0003.npz               the final state, as plain arrays
+rank-0003.ckpt-000500.npz   a checkpoint; the last two are kept
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import socket
+import sys
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import IO, Any
+
+import networkx as nx
+import numpy as np
+
+from dmtl.build import Plan
+from dmtl.config import Config, digest, to_toml
+from dmtl.errors import ResultsError
+
+__all__ = ["RankLog", "flatten", "folder", "prepare", "restore", "save_state", "surroundings"]
+
+
+def folder(config: Config) -> Path:
+    """Where a run's results go; every rank finds it by itself."""
+    return Path(config.out) if config.out else Path("runs") / f"{config.name}-{digest(config)[:8]}"
+
+
+def check_free(config: Config) -> Path:
+    """The results folder, refused if another run's results are in it; touches nothing."""
+    place = folder(config)
+    if place.exists() and not place.is_dir():
+        raise ResultsError(f"{place} is a file, and results need a folder. Give another --out.")
+    if not config.overwrite and place.is_dir() and any(place.iterdir()):
+        raise ResultsError(f"{place} has results already. Give --overwrite, or another --name or --out.")
+    return place
+
+
+def prepare(plan: Plan) -> Path:
+    """Make the folder and write what is the same for all ranks; safe to be done by all of them at once."""
+    place = folder(plan.config)
+    with writing(place):
+        place.mkdir(parents=True, exist_ok=True)
+        _write(place / "config.toml", to_toml(plan.config).encode())
+        graph = nx.node_link_data(plan.topology.graph, edges="edges")
+        _write(place / "graph.json", json.dumps(graph, indent=1, default=str).encode())
+    return place
+
+
+@contextlib.contextmanager
+def writing(place: Path) -> Iterator[None]:
+    """Say which folder it was that could not be written to."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, ResultsError):
+            raise
+        raise ResultsError(f"cannot write to {place}: {error.strerror or error}. What was written stays.") from error
+
+
+def surroundings() -> dict[str, Any]:
+    """What a run's numbers may depend on and the configuration does not say."""
+    names = ("dmtl", "numpy", "scipy", "networkx", "mpi4py", "scikit-learn")
+    job = {key: os.environ[key] for key in ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID") if key in os.environ}
+    threads = {key: os.environ.get(key, "") for key in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    return {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": {name: _version(name) for name in names},
+        "mpi": _mpi_library(),
+        "job": job,
+        "threads": threads,
+    }
+
+
+class RankLog:
+    """One rank's lines, each written through at once; a context manager."""
+
+    def __init__(self, place: Path, rank: int) -> None:
+        self._place = place
+        with writing(place):
+            self._file: IO[str] = (place / f"rank-{rank:04d}.jsonl").open("w", encoding="utf-8", buffering=1)
+
+    def __enter__(self) -> RankLog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with writing(self._place):
+            self._file.close()
+
+    def write(self, event: str, **values: Any) -> None:
+        """Append one line; numbers that JSON lacks become null."""
+        with writing(self._place):
+            self._file.write(json.dumps({"event": event, **_plain(values)}) + "\n")
+            self._file.flush()
+
+
+def flatten(state: Any, path: str = "") -> dict[str, Any]:
+    """A nested NamedTuple of arrays and numbers as plain arrays by dotted path; None and () leave no trace."""
+    if state is None:
+        return {}
+    if isinstance(state, tuple):
+        keys = getattr(state, "_fields", range(len(state)))
+        parts = (flatten(part, f"{path}.{key}" if path else str(key)) for key, part in zip(keys, state, strict=True))
+        return {key: value for part in parts for key, value in part.items()}
+    return {path: np.asarray(state)}
+
+
+def restore(like: Any, arrays: dict[str, Any], path: str = "") -> Any:
+    """The state that ``flatten`` took apart, in the shape of ``like``."""
+    if like is None:
+        return None
+    if isinstance(like, tuple):
+        keys = list(getattr(like, "_fields", range(len(like))))
+        parts = [
+            restore(part, arrays, f"{path}.{key}" if path else str(key)) for key, part in zip(keys, like, strict=True)
+        ]
+        return type(like)(*parts) if hasattr(like, "_fields") else tuple(parts)
+    if path not in arrays:
+        raise ResultsError(f"the checkpoint has no {path!r}. It is of another method or version.")
+    value = arrays[path]
+    return value if isinstance(like, np.ndarray) else value.item()
+
+
+def save_state(path: Path, state: Any) -> None:
+    """Write a state's arrays aside and rename: a file of that name is never half written."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    with writing(path.parent):
+        try:
+            with aside.open("wb") as file:
+                np.savez(file, **flatten(state))
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(path)
+        finally:
+            aside.unlink(missing_ok=True)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write aside and rename, so that many ranks may write the same file."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside.write_bytes(content)
+    aside.replace(path)
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+def _mpi_library() -> str:
+    """The MPI library, if this process has loaded one; loads none."""
+    module = sys.modules.get("mpi4py.MPI")
+    return str(module.Get_library_version()).split(",")[0].strip("\0 ") if module else ""
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can hold: arrays as lists, numpy numbers as numbers, NaN and infinity as null."""
+    if isinstance(value, dict):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not np.isfinite(value) else value

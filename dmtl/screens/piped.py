@@ -1,0 +1,43 @@
+"""Pre-screens before a screen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from dmtl.types import Mat, Mixed, PreScreen, Screen, Task, Vec, View
+
+__all__ = ["Piped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Piped:
+    """Pre-screens one after another and then a screen, as in ``nnm:f=2+trimmed-mean:b=2``.
+
+    value = screen(pre_n(.. pre_1(rows))). The trust is what the screen says of the rows that reach it.
+    """
+
+    pre: tuple[PreScreen, ...]
+    """maps of the rows, in the order in which they are applied"""
+    screen: Screen
+    """what combines the rows in the end"""
+
+    linear: ClassVar[bool] = False
+
+    def least_neighbours(self) -> int:
+        """As many as the most demanding part asks for."""
+        return max([self.screen.least_neighbours(), *(part.least_neighbours() for part in self.pre)])
+
+    def capacity(self, neighbours: int) -> int:
+        """The screen's, which judges in the end."""
+        return self.screen.capacity(neighbours)
+
+    def init(self, task: Task, view: View) -> Any:
+        """What the screen remembers."""
+        return self.screen.init(task, view)
+
+    def __call__(self, rows: Mat, weights: Vec, memory: Any, task: Task, view: View) -> Mixed:
+        """The screen's answer to the mapped rows."""
+        for part in self.pre:
+            rows = part(rows, weights)
+        return self.screen(rows, weights, memory, task, view)

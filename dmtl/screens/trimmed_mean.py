@@ -1,0 +1,68 @@
+"""The trimmed mean, coordinate by coordinate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from dmtl.errors import ConfigError
+from dmtl.screens.distances import tiles
+from dmtl.screens.ordering import ordered
+from dmtl.types import Mat, Mixed, Task, Vec, View
+
+__all__ = ["TrimmedMean"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrimmedMean:
+    """Coordinate-wise trimmed mean (BRIDGE-T): the neighbours' extremes go, the own value never.
+
+    value_c = (x_c + sum of x_jc over the kept j) / (k - 2b + 1); of the k neighbours' values the b largest and the
+    b smallest are dropped in each coordinate c, as in the paper.
+    Assumes at most b liars among k >= 2b + 1 neighbours: then every coordinate stays between honest values.
+    Weights are not used, so its fixed point is not the average of the honest vectors.
+    What is ours: where refused messages leave k < 2b + 1, they are counted as liars' and b shrinks to k // 2, which
+    keeps the middle one or nobody; the trust in a neighbour is the share of coordinates in which its value lay
+    between the smallest and the largest kept.
+
+    Fang, Yang and Bajwa, "BRIDGE: Byzantine-resilient decentralized gradient descent", IEEE Transactions on Signal
+    and Information Processing over Networks 8, 2022.
+    """
+
+    b: int
+    """liars per neighbourhood that it is to withstand"""
+
+    linear: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if self.b < 0:
+            raise ConfigError(f"'trimmed-mean' has b={self.b}. b is the number of liars per neighbourhood, at least 0.")
+
+    def least_neighbours(self) -> int:
+        """2b + 1, so that one is left after trimming."""
+        return 2 * self.b + 1
+
+    def capacity(self, neighbours: int) -> int:
+        """The declared b, where there are neighbours enough."""
+        return self.b if neighbours >= self.least_neighbours() else 0
+
+    def init(self, task: Task, view: View) -> tuple[()]:
+        """Nothing to remember."""
+        return ()
+
+    def __call__(self, rows: Mat, weights: Vec, memory: Any, task: Task, view: View) -> Mixed:
+        """The mean of own and kept values, and how often each neighbour's was kept."""
+        k, d = len(rows) - 1, rows.shape[1]
+        b = min(self.b, k // 2)
+        value, kept = np.empty(d, rows.dtype), np.zeros(k)
+        for tile in tiles(d):
+            heard, total = rows[1:, tile], rows[0, tile].copy()
+            inner = ordered(heard, b, k - b)
+            for line in inner:
+                total += line
+            np.divide(total, len(inner) + 1, out=value[tile])
+            if inner:
+                kept += np.count_nonzero((heard >= inner[0]) & (heard <= inner[-1]), axis=1)
+        return Mixed(value, kept / max(d, 1), ())

@@ -1,0 +1,84 @@
+"""The linear support vector machine on two classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dmtl.data.pool import Dataset
+from dmtl.tasks.linear import Part, Parts, check_settings, draw, misfit, prepare, report, sign_error, signs
+from dmtl.types import Vec
+
+__all__ = ["Hinge", "HingeTask"]
+
+
+@dataclass(frozen=True, slots=True)
+class Hinge:
+    """Linear support vector machine on two classes, y = -1 for label 0 and +1 for label 1.
+
+    f(w) = 1/m sum_i max(0, 1 - y_i x_i' w) + l2/2 |w|^2, with w (d,), d = p, or p + 1 with the bias last.
+
+    Assumed: two classes. The l2 term covers all parameters, the bias too, so that f is l2-strongly convex and a
+    neighbour's bounded pull c moves its minimiser by at most c / l2: the bounded-harm guarantee needs that.
+    ``grad`` is a subgradient; a row with margin exactly 1, at the kink, adds nothing to it. The gradient jumps, so
+    there is no smoothness and a step size is to be given; nor has the proximal map a closed form, so there is none.
+    Reports error (a score of 0 stands for label 0) and loss (without l2).
+
+    Reference: C. Cortes and V. Vapnik, Support-vector networks, Machine Learning, 1995.
+    """
+
+    l2: float = 1e-3
+    """weight of the ridge, at least 0"""
+    batch: int = 0
+    """rows per mini-batch, drawn without replacement, where gradients are stochastic; 0: all rows even then"""
+    bias: bool = True
+    """whether a constant 1 is the last feature"""
+
+    def __post_init__(self) -> None:
+        check_settings("hinge", self.l2, self.batch)
+
+    def build(self, data: Dataset) -> HingeTask:
+        """Bind the task to one rank's data."""
+        if data.classes != 2:
+            raise misfit("hinge", "two classes", data.classes)
+        return HingeTask(self, prepare("hinge", data, self.bias, signs))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HingeTask:
+    """Linear support vector machine bound to data; see ``Hinge``."""
+
+    settings: Hinge
+    parts: Parts
+
+    @property
+    def dim(self) -> int:
+        """Length d of the parameter vector."""
+        return int(self.parts.train.x.shape[1])
+
+    @property
+    def strong_convexity(self) -> float:
+        """Modulus of the loss: l2."""
+        return self.settings.l2
+
+    def loss(self, w: Vec, rng: np.random.Generator | None = None) -> float:
+        """Objective at ``w`` (d,)."""
+        return _mean_loss(draw(self.parts.train, self.settings.batch, rng), w) + self.settings.l2 / 2 * float(w @ w)
+
+    def grad(self, w: Vec, rng: np.random.Generator | None = None) -> Vec:
+        """-X'(y [y Xw < 1])/m + l2 w, (d,)."""
+        x, y = draw(self.parts.train, self.settings.batch, rng)
+        return x.T @ (-y * (y * (x @ w) < 1)) / len(y) + self.settings.l2 * w
+
+    def evaluate(self, w: Vec) -> dict[str, float]:
+        """Figures at ``w``: error and loss."""
+        return report(self.parts, self.loss(w), lambda part: _measure(part, w))
+
+
+def _mean_loss(part: Part, w: Vec) -> float:
+    return float(np.mean(np.maximum(0.0, 1 - part.y * (part.x @ w))))
+
+
+def _measure(part: Part, w: Vec) -> dict[str, float]:
+    return {"error": sign_error(part.x @ w, part.y), "loss": _mean_loss(part, w)}

@@ -1,0 +1,132 @@
+"""What the linear tasks share: rows with a bias column, labels as targets, mini-batches, reported figures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dmtl.data.pool import Dataset
+from dmtl.errors import ConfigError
+from dmtl.types import Mat, Vec
+
+__all__ = [
+    "Part",
+    "Parts",
+    "check_settings",
+    "draw",
+    "misfit",
+    "one_hot",
+    "prepare",
+    "report",
+    "second_moment",
+    "sign_error",
+    "signs",
+    "top_eigenvalue",
+]
+
+Targets = NDArray[np.floating[Any]]
+"""(m,) numbers or signs, or (m, classes) one-hot rows"""
+
+
+class Part(NamedTuple):
+    """Rows as a loss reads them."""
+
+    x: Mat
+    """(m, q) features; q = p + 1 with the constant 1 last where there is a bias, else q = p"""
+    y: Targets
+
+
+class Parts(NamedTuple):
+    """One rank's rows by what they are for."""
+
+    train: Part
+    held_out: Part
+    test: Part
+
+
+def check_settings(task: str, l2: float, batch: int) -> None:
+    """Refuse settings that no linear task can have."""
+    if not (math.isfinite(l2) and l2 >= 0):
+        raise ConfigError(f"'{task}' has l2={l2}. l2 is the weight of the ridge, a finite number of at least 0.")
+    if batch < 0:
+        raise ConfigError(f"'{task}' has batch={batch}. batch is a number of rows, at least 1, or 0 for all rows.")
+
+
+def misfit(task: str, wanted: str, classes: int) -> ConfigError:
+    """Make the error for data of the wrong kind: what the task is for, what the data are, which task fits them."""
+    if classes == 0:
+        return ConfigError(f"task '{task}' is for {wanted}; the data are for regression. Use 'least-squares'.")
+    mend = "Add rows of another class." if classes == 1 else "Use 'softmax'."
+    return ConfigError(f"task '{task}' is for {wanted}; the data have {classes}. {mend}")
+
+
+def signs(y: Vec) -> Targets:
+    """Labels 0 and 1 (m,) as -1 and +1."""
+    return 2 * _labels(y, 2) - 1
+
+
+def one_hot(y: Vec, classes: int) -> Targets:
+    """Labels (m,) as rows (m, classes) with a single 1, column by column in memory."""
+    return np.asfortranarray(np.equal.outer(_labels(y, classes), np.arange(classes)), dtype=np.float64)
+
+
+def _labels(y: Vec, classes: int) -> Vec:
+    if not np.isin(y, np.arange(classes)).all():
+        raise ConfigError(f"the data have a label that is none of 0 .. {classes - 1}. Number the classes from 0.")
+    return y
+
+
+def prepare(task: str, data: Dataset, bias: bool, encode: Callable[[Vec], Targets]) -> Parts:
+    """Add the bias column and encode the targets once, in the data's own precision: float32, or else float64."""
+    dtype = np.dtype(np.float32 if data.x.dtype == np.float32 else np.float64)
+
+    def part(x: Mat, y: Vec) -> Part:
+        columns = [x, np.ones((len(x), 1))] if bias else [x]
+        rows = np.ascontiguousarray(np.concatenate(columns, axis=1, dtype=dtype))
+        return Part(rows, encode(y).astype(dtype))
+
+    parts = Parts(part(data.x, data.y), part(data.held_x, data.held_y), part(data.test_x, data.test_y))
+    if parts.train.x.size == 0:
+        raise ConfigError(f"task '{task}' needs a training row and a parameter; x has the shape {data.x.shape}.")
+    if not all(np.isfinite(array).all() for rows in parts for array in rows):
+        raise ConfigError(f"task '{task}' needs finite numbers; the data have NaN or infinity. Drop or fill them.")
+    return parts
+
+
+def draw(part: Part, size: int, rng: np.random.Generator | None) -> Part:
+    """Draw ``size`` distinct rows, in ascending order; all of them, uncopied, without ``rng`` or with size 0."""
+    if rng is None or not 0 < size < len(part.y):
+        return part
+    rows = np.sort(rng.choice(len(part.y), size, replace=False, shuffle=False))
+    return Part(part.x[rows], part.y[rows])
+
+
+def second_moment(x: Mat) -> Mat:
+    """``X' X / m`` (q, q), in double precision whatever the data's."""
+    wide = x.astype(np.float64, copy=False)
+    return wide.T @ wide / len(x)
+
+
+def top_eigenvalue(x: Mat) -> float:
+    """Largest eigenvalue of ``X' X / m``: sigma_max^2 / m."""
+    rows, columns = x.shape
+    moment = second_moment(x) if columns <= rows else second_moment(x.T) * (columns / rows)
+    return float(np.linalg.eigvalsh(moment)[-1])
+
+
+def sign_error(z: Vec, y: Targets) -> float:
+    """Share of the scores ``z`` (m,) with another sign than ``y``; a score of 0 stands for the class -1."""
+    return float(np.mean((z > 0) != (y > 0)))
+
+
+def report(parts: Parts, train_loss: float, measure: Callable[[Part], Mapping[str, float]]) -> dict[str, float]:
+    """``train_loss``, and what ``measure`` finds on the held-out and on the test rows, where there are any."""
+    figures = {"train_loss": train_loss}
+    for name, part in (("held_out", parts.held_out), ("test", parts.test)):
+        if len(part.y):
+            figures |= {f"{name}_{figure}": value for figure, value in measure(part).items()}
+    return figures

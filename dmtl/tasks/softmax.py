@@ -1,0 +1,129 @@
+"""Multinomial logistic regression."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dmtl.data.pool import Dataset
+from dmtl.tasks.linear import Part, Parts, check_settings, draw, misfit, one_hot, prepare, report, top_eigenvalue
+from dmtl.tasks.newton import Function, conjugate_gradients, newton
+from dmtl.types import Mat, Vec
+
+__all__ = ["Softmax", "SoftmaxTask"]
+
+
+@dataclass(frozen=True, slots=True)
+class Softmax:
+    """Multinomial logistic regression on two or more classes, y_i the one-hot row of a label.
+
+    f(W) = 1/m sum_i [log sum_c exp(x_i' W_c) - x_i' W y_i] + l2/2 |W|^2, with W (q, classes), q = p, or p + 1 with the
+    bias last; the parameter vector w (d,) is W row by row (C order), d = q classes.
+
+    Assumed: all ranks have the same number of classes, whether or not they have rows of each. The l2 term covers all
+    parameters, the biases too, so that f is l2-strongly convex (without it, a constant added to all columns changes
+    nothing) and a neighbour's bounded pull c moves its minimiser by at most c / l2: the bounded-harm guarantee needs
+    that. The proximal map is solved to rounding by damped Newton steps, found by conjugate gradients.
+    Reports error (of equal scores the lowest label stands) and loss (without l2).
+
+    Reference: D. Böhning, Multinomial logistic regression algorithm, Ann. Inst. Statistical Mathematics, 1992.
+    """
+
+    l2: float = 1e-3
+    """weight of the ridge, at least 0"""
+    batch: int = 0
+    """rows per mini-batch, drawn without replacement, where gradients are stochastic; 0: all rows even then"""
+    bias: bool = True
+    """whether a constant 1 is the last feature"""
+
+    def __post_init__(self) -> None:
+        check_settings("softmax", self.l2, self.batch)
+
+    def build(self, data: Dataset) -> SoftmaxTask:
+        """Bind the task to one rank's data."""
+        if data.classes < 2:
+            raise misfit("softmax", "two or more classes", data.classes)
+        parts = prepare("softmax", data, self.bias, lambda y: one_hot(y, data.classes))
+        return SoftmaxTask(self, parts, top_eigenvalue(parts.train.x) / 2 + self.l2)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SoftmaxTask:
+    """Multinomial logistic regression bound to data; see ``Softmax``."""
+
+    settings: Softmax
+    parts: Parts
+    smoothness: float
+    """Lipschitz constant of the full-batch gradient: sigma_max^2 / (2m) + l2"""
+
+    @property
+    def dim(self) -> int:
+        """Length d of the parameter vector."""
+        x, y = self.parts.train
+        return int(x.shape[1] * y.shape[1])
+
+    @property
+    def strong_convexity(self) -> float:
+        """Modulus of the loss: l2."""
+        return self.settings.l2
+
+    def loss(self, w: Vec, rng: np.random.Generator | None = None) -> float:
+        """Objective at ``w`` (d,)."""
+        return _mean_loss(draw(self.parts.train, self.settings.batch, rng), w) + self.settings.l2 / 2 * float(w @ w)
+
+    def grad(self, w: Vec, rng: np.random.Generator | None = None) -> Vec:
+        """X'(P - Y)/m + l2 W, flat (d,), P the rows' class probabilities."""
+        x, y = draw(self.parts.train, self.settings.batch, rng)
+        return (x.T @ (_probabilities(_scores(x, w)) - y)).ravel() / len(y) + self.settings.l2 * w
+
+    def prox(self, v: Vec, rho: float) -> Vec:
+        """argmin_w f(w) + rho/2 |w - v|^2, (d,), by Newton steps from ``v``; rho > 0."""
+        x = self.parts.train.x
+        ridge = self.settings.l2 + rho
+
+        def solve(p: Vec, g: Vec) -> Vec:
+            share = _probabilities(_scores(x, p))
+
+            def product(s: Vec) -> Vec:
+                tilted = share * _scores(x, s)
+                tilted -= share * tilted.sum(axis=1, keepdims=True)
+                return (x.T @ tilted).ravel() / len(x) + ridge * s
+
+            return conjugate_gradients(product, g, tolerance=1e-3)
+
+        def value(p: Vec) -> float:
+            return self.loss(p) + rho / 2 * float((p - v) @ (p - v))
+
+        def gradient(p: Vec) -> Vec:
+            return self.grad(p) + rho * (p - v)
+
+        return newton(Function(value, gradient, solve, self.smoothness + rho), v)
+
+    def evaluate(self, w: Vec) -> dict[str, float]:
+        """Figures at ``w``: error and loss."""
+        return report(self.parts, self.loss(w), lambda part: _measure(part, w))
+
+
+def _scores(x: Mat, w: Vec) -> Mat:
+    """X W, (m, classes), column by column in memory: what runs over classes is then several times faster."""
+    scores: Mat = (w.reshape(x.shape[1], -1).T @ x.T).T
+    return scores
+
+
+def _probabilities(z: Mat) -> Mat:
+    """Rows exp(z) / sum exp(z), (m, classes), without overflow."""
+    powers: Mat = np.exp(z - z.max(axis=1, keepdims=True))
+    powers /= powers.sum(axis=1, keepdims=True)
+    return powers
+
+
+def _mean_loss(part: Part, w: Vec) -> float:
+    z = _scores(part.x, w)
+    z -= z.max(axis=1, keepdims=True)
+    return float(np.mean(np.log(np.exp(z).sum(axis=1)) - (z * part.y).sum(axis=1)))
+
+
+def _measure(part: Part, w: Vec) -> dict[str, float]:
+    wrong = _scores(part.x, w).argmax(axis=1) != part.y.argmax(axis=1)
+    return {"error": float(np.mean(wrong)), "loss": _mean_loss(part, w)}

@@ -1,0 +1,86 @@
+"""Meeting MPI: which launcher started this process, and the one communicator that everything is built on."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import traceback
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, NamedTuple
+
+from dmtl.errors import DmtlError, TransportError
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+__all__ = ["Launch", "launch", "world"]
+
+_LAUNCHERS = (
+    ("Open MPI", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+    ("MPICH or Intel MPI", "PMI_RANK", "PMI_SIZE"),
+    ("MVAPICH", "MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE"),
+    ("Slurm", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),
+)
+
+
+class Launch(NamedTuple):
+    """What the environment says of how this process was started."""
+
+    name: str
+    """the launcher; empty where there is none"""
+    rank: int
+    size: int
+
+
+def launch(environment: Mapping[str, str] = os.environ) -> Launch:
+    """Read the launcher from the environment, without importing MPI."""
+    for name, rank, size in _LAUNCHERS:
+        if rank in environment and size in environment:
+            return Launch(name, int(environment[rank]), int(environment[size]))
+    return Launch("", 0, 1)
+
+
+def world() -> MPI.Intracomm:
+    """Start MPI and return the communicator of all ranks; from now on an uncaught exception ends the whole job.
+
+    Raises TransportError where MPI cannot be loaded, or where the launcher is of another MPI than the one loaded.
+    """
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        raise TransportError(
+            f"MPI cannot be loaded: {str(error).splitlines()[0]}. "
+            f"Install one with: pip install 'dmtl[mpi]', or use --transport simulated."
+        ) from error
+    comm = MPI.COMM_WORLD
+    started = launch()
+    if started.size > 1 and comm.size == 1:
+        raise TransportError(mismatch(started, MPI.Get_library_version()))
+    if comm.size > 1:
+        sys.excepthook = _abort_job
+    return comm
+
+
+def mismatch(started: Launch, library: str) -> str:
+    """The sentence for 'every rank says rank 0 of 1'."""
+    loaded = library.split(",")[0].strip().splitlines()[0]
+    return (
+        f"{started.name} started {started.size} processes, but the MPI library that was loaded is {loaded} and sees 1 "
+        f"rank in each. Start with that library's own mpirun, or install the MPI that your launcher belongs to; "
+        f"'dmtl doctor' shows both."
+    )
+
+
+def _abort_job(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Say what happened on this rank, then take the others down: they would wait for it for ever."""
+    from mpi4py import MPI
+
+    rank = MPI.COMM_WORLD.rank
+    if isinstance(error, DmtlError):
+        print(f"dmtl: error: {error}", file=sys.stderr, flush=True)
+        MPI.COMM_WORLD.Abort(error.exit_code)
+    text = "".join(traceback.format_exception(kind, error, trace))
+    print(f"dmtl: rank {rank} on {socket.gethostname()} failed:\n{text}", file=sys.stderr, flush=True)
+    MPI.COMM_WORLD.Abort(1)

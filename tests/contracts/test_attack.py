@@ -1,0 +1,125 @@
+"""What every attack promises, over every registered name."""
+
+import numpy as np
+import pytest
+
+from dmtl.registry import find, names
+from dmtl.types import Inbox, View
+
+REQUIRED: dict[str, dict[str, object]] = {}
+"""Settings of the attacks whose fields have no defaults."""
+
+NONSENSE = {"nan", "silent"}
+"""Attacks that say what is not a number."""
+
+SHAPES = [(1, 1), (1, 6), (3, 4)]
+
+every = pytest.mark.parametrize("name", names("attack"))
+
+
+def make(name):
+    return find("attack", name)(**REQUIRED.get(name, {}))
+
+
+def view(rank=1, seed=7, round=4, sources=(0, 2, 3, 5), targets=(0, 2, 3, 4, 5)):
+    ones = np.ones(len(sources))
+    weights = np.full(1 + len(sources), 1 / (1 + len(sources)))
+    out_weights = np.full(1 + len(targets), 1 / (1 + len(targets)))
+    return View(rank, sources, targets, weights, out_weights, ones, seed, False, (1, 5), ones, round)
+
+
+def frozen(array):
+    array.flags.writeable = False
+    return array
+
+
+def outbox(shape=(1, 6), dtype=np.float64, targets=5):
+    own = np.random.default_rng(1).standard_normal(shape).astype(dtype)
+    return frozen(np.tile(own, (targets, 1, 1)))
+
+
+def inbox(shape=(1, 6), dtype=np.float64, sources=4, age=0):
+    block = np.random.default_rng(2).standard_normal((1 + sources, *shape)).astype(dtype)
+    ages = frozen(np.full(sources, age))
+    frozen(block)
+    return Inbox(block[1:], ages, tuple(block[:, row] for row in range(shape[0])), 1e15)
+
+
+def lie(name, out, heard, here):
+    """The lies, after a look at whether the inputs are as they were."""
+    attack = make(name)
+    before = out.tobytes(), heard.messages.tobytes(), heard.age.tobytes()
+    lies, _ = attack(out, heard, attack.init(None, here), None, here)
+    assert (out.tobytes(), heard.messages.tobytes(), heard.age.tobytes()) == before
+    assert not np.shares_memory(lies, out)
+    assert not np.shares_memory(lies, heard.messages)
+    return lies
+
+
+@every
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_lie_has_the_shape_and_the_type_of_the_truth(name, shape, dtype):
+    for age in (0, -1):
+        lies = lie(name, outbox(shape, dtype), inbox(shape, dtype, age=age), view())
+        assert lies.shape == (5, *shape)
+        assert lies.dtype == dtype
+
+
+@every
+def test_a_lie_is_a_lie(name):
+    truth = outbox()
+    assert not np.array_equal(lie(name, truth, inbox(), view())[0], truth[0])
+
+
+@every
+def test_the_same_seed_and_round_give_the_same_bytes(name):
+    one, two = (lie(name, outbox((3, 4)), inbox((3, 4)), view()) for _ in range(2))
+    assert one.tobytes() == two.tobytes()
+
+
+@every
+def test_an_attack_without_anybody_to_talk_to_says_nothing(name):
+    assert lie(name, outbox(targets=0), inbox(), view(targets=())).shape == (0, 1, 6)
+
+
+@every
+def test_an_attack_that_hears_nobody_still_speaks(name):
+    for heard, sources in ((inbox(age=-1), (0, 2, 3, 5)), (inbox(sources=0), ())):
+        lies = lie(name, outbox(), heard, view(sources=sources))
+        assert np.isfinite(lies).all() == (name not in NONSENSE)
+
+
+@every
+def test_garbage_from_others_does_not_get_into_the_lies(name):
+    clean = inbox()
+    for garbage in (np.nan, np.inf, 1e300):
+        spoilt = clean.messages.copy()
+        spoilt[2] = garbage
+        lies = lie(name, outbox(), clean._replace(messages=frozen(spoilt)), view())
+        assert np.isfinite(lies).all() == (name not in NONSENSE)
+
+
+@every
+def test_each_of_several_vectors_is_attacked_like_a_message_of_its_own(name):
+    if make(name).rushing:  # what is said follows from what is heard, row by row
+        out, heard = outbox((2, 6)), inbox((2, 6))
+        both = lie(name, out, heard, view())
+        for row in range(2):
+            part = heard._replace(messages=heard.messages[:, row : row + 1], rows=heard.rows[row : row + 1])
+            alone = lie(name, out[:, row : row + 1], part, view())
+            np.testing.assert_allclose(both[:, row : row + 1], alone, rtol=1e-12)
+    else:
+        lies = lie(name, outbox((2, 6)), inbox((2, 6)), view())
+        truth = outbox((2, 6))
+        assert all(not np.array_equal(lies[0, row], truth[0, row]) for row in range(2))
+
+
+@every
+def test_an_attack_uses_no_more_than_it_says_it_must_know(name):
+    attack = make(name)
+    assert attack.knowledge in {"own", "neighbours", "rushing"}
+    assert attack.rushing == (attack.knowledge == "rushing")
+    if attack.knowledge == "own":
+        deaf = lie(name, outbox(), inbox(age=-1), view())
+        assert lie(name, outbox(), inbox(), view()).tobytes() == deaf.tobytes()
