@@ -18,7 +18,7 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import networkx as nx
 import numpy as np
@@ -26,8 +26,20 @@ import numpy as np
 from dmtl.build import Plan
 from dmtl.config import Config, digest, to_toml
 from dmtl.errors import ResultsError
+from dmtl.node import NodeState
 
-__all__ = ["RankLog", "flatten", "folder", "prepare", "restore", "save_state", "surroundings"]
+__all__ = [
+    "RankLog",
+    "check_free",
+    "flatten",
+    "folder",
+    "portable",
+    "prepare",
+    "restore",
+    "save_state",
+    "surroundings",
+    "writing",
+]
 
 
 def folder(config: Config) -> Path:
@@ -85,12 +97,12 @@ def surroundings() -> dict[str, Any]:
 
 
 class RankLog:
-    """One rank's lines, each written through at once; a context manager."""
+    """One rank's lines in a file of its own, each written through at once; a context manager."""
 
-    def __init__(self, place: Path, rank: int) -> None:
+    def __init__(self, place: Path, rank: int, suffix: str = "jsonl") -> None:
         self._place = place
         with writing(place):
-            self._file: IO[str] = (place / f"rank-{rank:04d}.jsonl").open("w", encoding="utf-8", buffering=1)
+            self._file: IO[str] = (place / f"rank-{rank:04d}.{suffix}").open("w", encoding="utf-8", buffering=1)
 
     def __enter__(self) -> RankLog:
         return self
@@ -131,6 +143,24 @@ def restore(like: Any, arrays: dict[str, Any], path: str = "") -> Any:
         raise ResultsError(f"the checkpoint has no {path!r}. It is of another method or version.")
     value = arrays[path]
     return value if isinstance(like, np.ndarray) else value.item()
+
+
+class Saved(NamedTuple):
+    """What a node needs to go on, without what every round makes anew."""
+
+    round: int
+    trust: Any
+    model: Any
+    memory: Any
+    attack: Any
+    heard: Any
+    """the last messages (k, f, d) and their ages (k,), which a liar may look back at; else nothing"""
+
+
+def portable(state: NodeState) -> Saved:
+    """The part of a node's state that has to be kept."""
+    heard = (state.inbox.messages, state.inbox.age) if state.view.colluders else ()
+    return Saved(state.view.round, state.view.trust, state.model, state.memory, state.attack, heard)
 
 
 def save_state(path: Path, state: Any) -> None:

@@ -279,6 +279,9 @@ class Attack(Protocol):
 class Exchange(Protocol):
     """A whole transport, in two halves, so that work can go on in between and a rushing liar can listen first."""
 
+    stale: bool
+    """whether it may deliver messages of earlier rounds"""
+
     def send(self, outbox: Outbox) -> None:
         """Give this round's messages away; returns before they have arrived."""
         ...

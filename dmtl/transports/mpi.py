@@ -15,7 +15,7 @@ from dmtl.errors import DmtlError, TransportError
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-__all__ = ["Launch", "launch", "world"]
+__all__ = ["Launch", "launch", "mismatch", "started", "world"]
 
 _LAUNCHERS = (
     ("Open MPI", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
@@ -42,6 +42,12 @@ def launch(environment: Mapping[str, str] = os.environ) -> Launch:
     return Launch("", 0, 1)
 
 
+def started() -> bool:
+    """Whether this process is one of several that MPI has connected; loads nothing."""
+    module = sys.modules.get("mpi4py.MPI")
+    return bool(module and module.Is_initialized() and not module.Is_finalized() and module.COMM_WORLD.size > 1)
+
+
 def world() -> MPI.Intracomm:
     """Start MPI and return the communicator of all ranks; from now on an uncaught exception ends the whole job.
 
@@ -55,20 +61,20 @@ def world() -> MPI.Intracomm:
             f"Install one with: pip install 'dmtl[mpi]', or use --transport simulated."
         ) from error
     comm = MPI.COMM_WORLD
-    started = launch()
-    if started.size > 1 and comm.size == 1:
-        raise TransportError(mismatch(started, MPI.Get_library_version()))
+    launched = launch()
+    if launched.size > 1 and comm.size == 1:
+        raise TransportError(mismatch(launched, MPI.Get_library_version()))
     if comm.size > 1:
         sys.excepthook = _abort_job
     return comm
 
 
-def mismatch(started: Launch, library: str) -> str:
+def mismatch(launched: Launch, library: str) -> str:
     """The sentence for 'every rank says rank 0 of 1'."""
     loaded = library.split(",")[0].strip().splitlines()[0]
     return (
-        f"{started.name} started {started.size} processes, but the MPI library that was loaded is {loaded} and sees 1 "
-        f"rank in each. Start with that library's own mpirun, or install the MPI that your launcher belongs to; "
+        f"{launched.name} started {launched.size} processes, but the MPI library that was loaded is {loaded} and "
+        f"sees 1 rank in each. Start with that library's own mpirun, or install the MPI that your launcher belongs to; "
         f"'dmtl doctor' shows both."
     )
 

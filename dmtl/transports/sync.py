@@ -14,7 +14,7 @@ from mpi4py import MPI
 from dmtl.errors import TransportError
 from dmtl.mailbox import Mailbox
 from dmtl.node import Node
-from dmtl.types import Exchange, Inbox, Outbox, View
+from dmtl.types import Inbox, Outbox, View
 
 __all__ = ["Prompt", "Rushing", "connect"]
 
@@ -36,7 +36,7 @@ class Requests(NamedTuple):
     """one per target, each from its own row"""
 
 
-def connect(comm: MPI.Intracomm, node: Node) -> Exchange:
+def connect(comm: MPI.Intracomm, node: Node) -> Prompt | Rushing:
     """Open the exchange of one rank; collective over ``comm``, which is duplicated and not used afterwards.
 
     Raises TransportError for a message that MPI cannot carry.

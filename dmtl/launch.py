@@ -1,0 +1,161 @@
+"""Starting a run: under MPI or in one process, the same configuration, checks, files and exit codes."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from dmtl.build import Plan, plan
+from dmtl.config import digest, load
+from dmtl.errors import CompatibilityError, DmtlError
+from dmtl.memory import keep_pages
+from dmtl.node import Node
+from dmtl.progress import Progress
+from dmtl.recorder import Recorder
+from dmtl.results import RankLog, check_free, prepare
+from dmtl.transports.mpi import launch
+from dmtl.types import Exchange
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+__all__ = ["start"]
+
+
+Settings = Callable[[], Mapping[str, Any]]
+"""Reads the raw settings; called where its mistakes are caught"""
+
+
+def start(settings: Settings, quiet: bool = False) -> int:
+    """Run what ``settings`` gives and return the exit code; messages go to standard error.
+
+    Raises DmtlError where this process runs alone; under MPI one rank speaks for all that have the same to say.
+    """
+    keep_pages()
+    if launch().size > 1:
+        return _parallel(settings, quiet)
+    raw = settings()
+    return _parallel(settings, quiet) if raw.get("transport") == "sync" else _simulated(raw, quiet)
+
+
+def _simulated(raw: Mapping[str, Any], quiet: bool) -> int:
+    from dmtl.simulator import simulate
+
+    config = load(raw)
+    if config.trace:
+        raise CompatibilityError("--trace notes MPI messages and the simulator sends none. Use mpirun.")
+    job = plan(config)
+    check_free(job.config)
+    nodes = [job.node(rank) for rank in range(job.topology.size)]
+    _warn(job, quiet)
+    place = prepare(job)
+    with ExitStack() as stack:
+        bar = stack.enter_context(Progress(config.rounds, not quiet))
+        logs = [stack.enter_context(Recorder(place, job, node)) for node in nodes]
+
+        def record(rank: int, state: Any, inbox: Any) -> None:
+            line = logs[rank](state, inbox)
+            if rank == 0:
+                bar.show(line["round"], line["loss"])
+
+        states = simulate(nodes, config.rounds, record=record, every=job.config.every)
+        for log, state in zip(logs, states, strict=True):
+            log.finish(state)
+    _done(place, quiet)
+    return 0
+
+
+def _parallel(settings: Settings, quiet: bool) -> int:
+    """One rank of an MPI job."""
+    from dmtl.transports.agree import agree
+    from dmtl.transports.mpi import world
+
+    comm = world()
+    job, node, error = _ready(settings, comm)
+    identity = _identity(job, node) if job and node else ""
+    verdict = agree(comm, identity, error)
+    if verdict.say:
+        print(f"dmtl: {verdict.say}", file=sys.stderr, flush=True)
+    if verdict.exit_code or not job or not node:
+        return verdict.exit_code
+    quiet = quiet or comm.rank > 0
+    _warn(job, quiet)
+    place = prepare(job)
+    _run_rank(comm, job, node, place, quiet)
+    _done(place, quiet)
+    return 0
+
+
+def _ready(settings: Settings, comm: MPI.Intracomm) -> tuple[Plan | None, Node | None, DmtlError | None]:
+    """All that can go wrong before round 0, caught: the other ranks have to hear of it."""
+    try:
+        config = load(settings())
+        if config.transport == "simulated":
+            raise CompatibilityError("the simulator is one process and MPI started several. Start it without mpirun.")
+        if config.ranks not in (0, comm.size):
+            raise CompatibilityError(
+                f"--ranks is {config.ranks} and MPI started {comm.size}. Start: mpirun -n {config.ranks} dmtl run ..."
+            )
+        job = plan(config, comm.size)
+        check_free(job.config)
+        return job, job.node(comm.rank), None
+    except DmtlError as error:
+        return None, None, error
+
+
+def _run_rank(comm: MPI.Intracomm, job: Plan, node: Node, place: Path, quiet: bool) -> None:
+    from dmtl.runner import run
+    from dmtl.transports.sync import connect
+    from dmtl.transports.trace import Spy, Traced
+    from dmtl.transports.watchdog import Watchdog
+
+    config, rank = job.config, comm.rank
+    with ExitStack() as stack:
+        bar = stack.enter_context(Progress(config.rounds, not quiet))
+        log = stack.enter_context(Recorder(place, job, node))
+        trace = stack.enter_context(RankLog(place, rank, "trace.jsonl")) if config.trace else None
+        inner = connect(cast("MPI.Intracomm", Spy(comm, trace.write)) if trace else comm, node)
+        exchange: Exchange = inner
+        stack.enter_context(Watchdog(inner, node.view, config.stall_warn))
+        if trace:
+            f, d = node.message_shape
+            exchange = Traced(inner, node.view, f * d * node.dtype.itemsize, trace.write)
+
+        def record(state: Any, inbox: Any) -> None:
+            line = log(state, inbox)
+            bar.show(line["round"], line["loss"])
+
+        state = run(node, exchange, config.rounds, record, config.every)
+        exchange.close()
+        log.finish(state)
+
+
+def _identity(job: Plan, node: Node) -> str:
+    """Hexadecimal digest of everything that all ranks must have in common."""
+    from dmtl import __version__
+
+    mixed = hashlib.sha256()
+    for part in (
+        digest(job.config),
+        repr(sorted(map(repr, job.topology.graph.edges(data=True)))),
+        repr(node.message_shape),
+        __version__,
+    ):
+        mixed.update(part.encode())
+    for array in (job.pool.x, job.pool.y, job.pool.task):
+        mixed.update(array.tobytes())
+    return mixed.hexdigest()
+
+
+def _warn(job: Plan, quiet: bool) -> None:
+    for sentence in () if quiet else job.warnings:
+        print(f"dmtl: warning: {sentence}", file=sys.stderr, flush=True)
+
+
+def _done(place: Path, quiet: bool) -> None:
+    if not quiet:
+        print(f"dmtl: results are in {place}; see: dmtl report {place}", file=sys.stderr, flush=True)

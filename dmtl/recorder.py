@@ -1,0 +1,81 @@
+"""What one rank writes down of a run: its evaluations and its end, into its own files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from dmtl.build import Plan
+from dmtl.node import Node, NodeState
+from dmtl.results import RankLog, portable, save_state, surroundings
+from dmtl.types import Inbox, Needs
+
+__all__ = ["Recorder"]
+
+
+class Recorder:
+    """Called with a state and the messages that led to it; a context manager around one rank's run."""
+
+    def __init__(self, place: Path, plan: Plan, node: Node) -> None:
+        self._place = place
+        self._node = node
+        self._view = node.view
+        self._log = RankLog(place, node.view.rank)
+        self._began = perf_counter()
+        self._shows_own = Needs.UNSCREENED not in plan.algorithm.needs
+        self._sent = len(node.view.targets) * int(np.prod(node.message_shape)) * node.dtype.itemsize
+        self._log.write("start", **self._introduction(plan), **surroundings())
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
+        if error is not None:
+            self._log.write("failed", error=f"{type(error).__name__}: {error}")
+        self._log.__exit__()
+
+    def __call__(self, state: NodeState, inbox: Inbox) -> dict[str, Any]:
+        """Write one evaluation and return it."""
+        task, view = self._node.task, state.view
+        line = {
+            "round": view.round,
+            "loss": task.loss(state.x),
+            **task.evaluate(state.x),
+            "trust": view.trust,
+            "age": inbox.age,
+            "refused": int((~inbox.valid).sum()) if view.round else 0,
+            "distance": self._distances(inbox) if view.round else [],
+            "bytes": self._sent * view.round,
+            "seconds": perf_counter() - self._began,
+        }
+        self._log.write("round", **line)
+        return line
+
+    def finish(self, state: NodeState) -> None:
+        """Write the final state and the last line."""
+        save_state(self._place / f"rank-{self._view.rank:04d}.npz", portable(state))
+        self._log.write("end", round=state.view.round, seconds=perf_counter() - self._began)
+
+    def _introduction(self, plan: Plan) -> dict[str, Any]:
+        rank = self._view.rank
+        lie = plan.lies.get(rank)
+        return {
+            "rank": rank,
+            "label": plan.label(rank),
+            "byzantine": lie is not None,
+            "sources": self._view.sources,
+            "targets": self._view.targets,
+            "parameters": self._node.task.dim,
+            "message": self._node.message_shape,
+        }
+
+    def _distances(self, inbox: Inbox) -> list[float]:
+        """How far each neighbour's first vector was from the own one; empty where the method says no such thing."""
+        if not (self._shows_own and inbox.rows):
+            return []
+        rows = inbox.rows[0]
+        with np.errstate(all="ignore"):  # a lie may be anything
+            return [float(np.linalg.norm(row - rows[0])) for row in rows[1:]]

@@ -1,0 +1,69 @@
+"""One comparison before round 0: do all ranks run the same thing, and did all of them get this far?
+
+It is a collective, and the last one: after it a rank hears of its neighbours only.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from dmtl.errors import DmtlError
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+__all__ = ["Verdict", "agree"]
+
+_DIGEST = 64
+_RECORD = 1024
+
+
+class Verdict(NamedTuple):
+    """What a rank learns from the comparison."""
+
+    exit_code: int
+    """0: go on"""
+    say: str
+    """what this rank is to print; one rank speaks for all that have the same to say"""
+
+
+def agree(comm: MPI.Intracomm, digest: str, error: DmtlError | None) -> Verdict:
+    """Compare what all ranks are about to run; collective over ``comm``.
+
+    ``digest``: 64 hexadecimal digits of everything that must be the same; ``error``: what went wrong on this rank.
+    """
+    records = _gather(comm, digest, error)
+    errors = [(code, text) for code, _, text in records]
+    if any(code for code, _ in errors):
+        first = next(code for code, _ in errors if code)
+        mine = errors[comm.rank]
+        speaks = mine[0] and mine not in errors[: comm.rank]
+        return Verdict(first, f"error: {mine[1]}" if speaks else "")
+    digests = [digest for _, digest, _ in records]
+    other = [rank for rank, digest in enumerate(digests) if digest != digests[0]]
+    if not other:
+        return Verdict(0, "")
+    return Verdict(2, _disagreement(other) if comm.rank == 0 else "")
+
+
+def _gather(comm: MPI.Intracomm, digest: str, error: DmtlError | None) -> list[tuple[int, str, str]]:
+    """(exit code, digest, message) of every rank, in fixed-size records: nothing is pickled."""
+    text = str(error).encode()[: _RECORD - _DIGEST - 1] if error else b""
+    mine = bytes([error.exit_code if error else 0]) + digest.encode().ljust(_DIGEST) + text
+    send = np.frombuffer(mine.ljust(_RECORD, b"\0"), dtype=np.uint8)
+    receive = np.empty((comm.size, _RECORD), dtype=np.uint8)
+    comm.Allgather(send, receive)
+    rows = [row.tobytes() for row in receive]
+    cut = 1 + _DIGEST
+    return [(row[0], row[1:cut].decode().strip(), row[cut:].rstrip(b"\0").decode(errors="replace")) for row in rows]
+
+
+def _disagreement(other: list[int]) -> str:
+    shown = ", ".join(map(str, other[:8])) + (" ..." if len(other) > 8 else "")
+    who = f"rank {shown} is" if len(other) == 1 else f"ranks {shown} are"
+    return (
+        f"error: {who} about to run something else than rank 0: other settings, graph, data or version of dmtl. "
+        f"Start all ranks with the same command, files and environment."
+    )
