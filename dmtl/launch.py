@@ -16,7 +16,7 @@ from dmtl.memory import keep_pages
 from dmtl.node import Node
 from dmtl.progress import Progress
 from dmtl.recorder import Recorder
-from dmtl.results import RankLog, check_free, prepare
+from dmtl.results import RankLog, check_free, folder, prepare
 from dmtl.transports.mpi import launch
 from dmtl.types import Exchange
 
@@ -36,7 +36,7 @@ def start(settings: Settings, quiet: bool = False) -> int:
     Raises DmtlError where this process runs alone; under MPI one rank speaks for all that have the same to say.
     """
     keep_pages()
-    if launch().size > 1:
+    if launch().parallel:
         return _parallel(settings, quiet)
     raw = settings()
     return _parallel(settings, quiet) if raw.get("transport") == "sync" else _simulated(raw, quiet)
@@ -71,26 +71,44 @@ def _simulated(raw: Mapping[str, Any], quiet: bool) -> int:
 
 def _parallel(settings: Settings, quiet: bool) -> int:
     """One rank of an MPI job."""
-    from dmtl.transports.agree import agree
     from dmtl.transports.mpi import world
 
     comm = world()
-    job, node, error = _ready(settings, comm)
-    identity = _identity(job, node) if job and node else ""
-    verdict = agree(comm, identity, error)
-    if verdict.say:
-        print(f"dmtl: {verdict.say}", file=sys.stderr, flush=True)
-    if verdict.exit_code or not job or not node:
-        return verdict.exit_code
+    ready = _ready(settings, comm)
+    code = _agreed(comm, "" if isinstance(ready, DmtlError) else _identity(*ready), ready)
+    if code or isinstance(ready, DmtlError):
+        return code
+    job, node = ready
+    opened = _opened(job, node)
+    code = _agreed(comm, "", opened)
+    if code or isinstance(opened, DmtlError):
+        return code
     quiet = quiet or comm.rank > 0
     _warn(job, quiet)
-    place = prepare(job)
-    _run_rank(comm, job, node, place, quiet)
-    _done(place, quiet)
+    _run_rank(comm, job, node, opened, quiet)
+    _done(folder(job.config), quiet)
     return 0
 
 
-def _ready(settings: Settings, comm: MPI.Intracomm) -> tuple[Plan | None, Node | None, DmtlError | None]:
+def _agreed(comm: MPI.Intracomm, identity: str, outcome: object) -> int:
+    """Hear whether all ranks got this far with the same identity; print what this rank is to say."""
+    from dmtl.transports.agree import agree
+
+    verdict = agree(comm, identity, outcome if isinstance(outcome, DmtlError) else None)
+    if verdict.say:
+        print(f"dmtl: {verdict.say}", file=sys.stderr, flush=True)
+    return verdict.exit_code
+
+
+def _opened(job: Plan, node: Node) -> Recorder | DmtlError:
+    """This rank's files, or what kept it from opening them."""
+    try:
+        return Recorder(prepare(job), job, node)
+    except DmtlError as error:
+        return error
+
+
+def _ready(settings: Settings, comm: MPI.Intracomm) -> tuple[Plan, Node] | DmtlError:
     """All that can go wrong before round 0, caught: the other ranks have to hear of it."""
     try:
         config = load(settings())
@@ -102,22 +120,22 @@ def _ready(settings: Settings, comm: MPI.Intracomm) -> tuple[Plan | None, Node |
             )
         job = plan(config, comm.size)
         check_free(job.config)
-        return job, job.node(comm.rank), None
+        return job, job.node(comm.rank)
     except DmtlError as error:
-        return None, None, error
+        return error
 
 
-def _run_rank(comm: MPI.Intracomm, job: Plan, node: Node, place: Path, quiet: bool) -> None:
+def _run_rank(comm: MPI.Intracomm, job: Plan, node: Node, log: Recorder, quiet: bool) -> None:
     from dmtl.runner import run
     from dmtl.transports.sync import connect
     from dmtl.transports.trace import Spy, Traced
     from dmtl.transports.watchdog import Watchdog
 
-    config, rank = job.config, comm.rank
+    config = job.config
     with ExitStack() as stack:
         bar = stack.enter_context(Progress(config.rounds, not quiet))
-        log = stack.enter_context(Recorder(place, job, node))
-        trace = stack.enter_context(RankLog(place, rank, "trace.jsonl")) if config.trace else None
+        stack.enter_context(log)
+        trace = stack.enter_context(RankLog(folder(config), comm.rank, "trace.jsonl")) if config.trace else None
         inner = connect(cast("MPI.Intracomm", Spy(comm, trace.write)) if trace else comm, node)
         exchange: Exchange = inner
         stack.enter_context(Watchdog(inner, node.view, config.stall_warn))
@@ -130,8 +148,8 @@ def _run_rank(comm: MPI.Intracomm, job: Plan, node: Node, place: Path, quiet: bo
             bar.show(line["round"], line["loss"])
 
         state = run(node, exchange, config.rounds, record, config.every)
+        log.finish(state)  # before the buffers that the state looks at are closed
         exchange.close()
-        log.finish(state)
 
 
 def _identity(job: Plan, node: Node) -> str:

@@ -123,8 +123,9 @@ class Node:
         self.algorithm = algorithm
         self.screen = screen
         self.linear = screen.linear
-        self.limit = CAP[self.dtype.itemsize] ** 2
-        """squared norm up to which a plain sum shows that no row was bad"""
+        # A row beyond the cap leaves at least that share of itself in a plain sum, unless another one cancels it,
+        # and two lies that cancel do no harm to an average. Below this square nothing needs to be examined.
+        self.limit = float(CAP[self.dtype.itemsize] * view.weights.min() / 2) ** 2
         self.attack = attack
         self.rushers = rushers
 

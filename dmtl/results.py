@@ -76,7 +76,7 @@ def writing(place: Path) -> Iterator[None]:
     except OSError as error:
         if isinstance(error, ResultsError):
             raise
-        raise ResultsError(f"cannot write to {place}: {error.strerror or error}. What was written stays.") from error
+        raise ResultsError(f"cannot write to {place}: {error.strerror or error}. What is written stays.") from error
 
 
 def surroundings() -> dict[str, Any]:

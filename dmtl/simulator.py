@@ -27,6 +27,7 @@ def perfect(round: int, source: int, target: int) -> int:
     return 0
 
 
+@np.errstate(over="ignore", invalid="ignore")  # as in the runner
 def simulate(
     nodes: Sequence[Node],
     rounds: int,

@@ -34,7 +34,8 @@ class NetworkLasso:
     Update (Condat-Vu on the edges): x_k+ = x_k - tau_k (grad f_k(x_k) + sum_l y_kl);  xbar_k = 2 x_k+ - x_k;
     y_kl+ = P(y_kl + sigma (xbar_k - xbar_l)), P the projection on the ball of radius strength a_kl.
     Both ends of an edge compute its dual from the same numbers, so y_lk = -y_kl to the last bit and no dual travels.
-    Converges to the exact minimiser for tau_k <= 1 / (L_k / 2 + 2 sigma deg_k), which is the default.
+    Converges to the exact minimiser for tau_k < 1 / (L_k / 2 + 2 sigma deg_k); the default has L_k in place of L_k / 2,
+    so that a rank without neighbours takes the usual 1 / L_k.
 
     Whatever a neighbour sends, it pulls with a force of at most strength a_kl: if f_k is mu-strongly convex, the model
     stays within sum_l strength a_kl / mu of the one learnt alone. A screen shrinks the radius of an edge by the trust
@@ -53,7 +54,7 @@ class NetworkLasso:
     sigma: float = 0.3
     """dual step, above 0, the same on all ranks; any value converges, L / (4 deg) is a good one"""
     step_size: Schedule | None = None
-    """tau, the primal step; left out: 1 / (L / 2 + 2 sigma deg), each rank its own"""
+    """tau, the primal step; left out: 1 / (L + 2 sigma deg), each rank its own"""
 
     needs: ClassVar[Needs] = Needs.EDGEWISE | Needs.UNDIRECTED | Needs.FRESH
 
@@ -94,7 +95,7 @@ class NetworkLasso:
     def _tau(self, task: Task, view: View, round: int) -> float:
         if self.step_size is not None:
             return rate(self.step_size, round)
-        return 1 / (cast(Smooth, task).smoothness / 2 + 2 * self.sigma * len(view.sources))
+        return 1 / (cast(Smooth, task).smoothness + 2 * self.sigma * len(view.sources))
 
 
 def into_ball(y: Vec, radius: float) -> Vec:

@@ -1,6 +1,6 @@
-"""One comparison before round 0: do all ranks run the same thing, and did all of them get this far?
+"""A comparison before round 0: do all ranks run the same thing, and did all of them get this far?
 
-It is a collective, and the last one: after it a rank hears of its neighbours only.
+It is a collective. Once the loop has begun there is none: a rank hears of its neighbours only.
 """
 
 from __future__ import annotations

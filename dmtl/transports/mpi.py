@@ -33,6 +33,11 @@ class Launch(NamedTuple):
     rank: int
     size: int
 
+    @property
+    def parallel(self) -> bool:
+        """Whether this is a job of MPI ranks; a batch script's own single step is none."""
+        return self.size > 1 or self.name not in ("", "Slurm")
+
 
 def launch(environment: Mapping[str, str] = os.environ) -> Launch:
     """Read the launcher from the environment, without importing MPI."""

@@ -1,0 +1,185 @@
+"""Comparing runs: a table in the terminal or batch log, a JSON document for programs, or pictures and a page.
+
+The JSON document has three keys: ``version`` (1; it rises when a key changes its meaning or goes), ``warnings`` (a list
+of sentences) and ``runs``, a list in the order given, each with the keys of ``dmtl.summary.Summary``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+from collections.abc import Sequence
+from math import isnan
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dmtl.metrics import compare
+from dmtl.reading import read_run
+from dmtl.summary import Outcome, Summary
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = ["number", "print_report", "quartiles", "short"]
+
+WIDTH = 100
+"""columns where there is no terminal to ask: what a batch log shows without wrapping"""
+MANY = 20
+"""ranks above which quartiles stand for people"""
+ABREAST = 7
+"""runs side by side in one table of people"""
+
+
+def print_report(runs: tuple[str, ...], as_json: bool, html: bool, out: str | None) -> None:
+    """Read the folders ``runs`` and print what they were worth; ``html`` or a folder ``out`` adds pictures and a page.
+
+    Raises ResultsError for a folder that is no run, and ConfigError where pictures are wanted and cannot be made.
+    """
+    read = [read_run(folder) for folder in runs]
+    summaries, warnings = compare(read)
+    for sentence in warnings:
+        print(f"dmtl: warning: {sentence}", file=sys.stderr, flush=True)
+    if as_json:
+        document = {"version": 1, "warnings": warnings, "runs": [summary.plain() for summary in summaries]}
+        print(json.dumps(document, indent=1))
+    else:
+        _print_tables(summaries)
+    if html or out:
+        from dmtl.page import write_page
+
+        page = write_page(read, summaries, warnings, Path(out) if out else read[0].place)
+        print(f"pictures and page: {page}", file=sys.stderr if as_json else sys.stdout)
+
+
+def number(value: float | None, sign: bool = False) -> str:
+    """About three digits of a number, at most seven characters wide; '-' for what is not known."""
+    if value is None:
+        return "-"
+    size = abs(value)
+    if value == 0:
+        form = ".0f"
+    elif not 1e-3 <= size < 1e5:
+        form = ".0e"
+    else:
+        form = ".3f" if size < 1 else ".2f" if size < 10 else ".1f" if size < 100 else ".0f"
+    return f"{value:+{form}}" if sign else f"{value:{form}}"
+
+
+def short(spec: str) -> str:
+    """The names alone of pieces joined by +, without their settings."""
+    return "+".join(part.partition(":")[0] for part in spec.split("+")) or "-"
+
+
+def quartiles(summary: Summary) -> list[float | None]:
+    """Lowest, lower quartile, median, upper quartile and highest error of the honest ranks."""
+    errors = [outcome.error for outcome in summary.outcomes if not outcome.byzantine and outcome.error is not None]
+    if not errors:
+        return [None] * 5
+    return [float(value) for value in np.quantile(errors, [0, 0.25, 0.5, 0.75, 1])]
+
+
+def _print_tables(summaries: Sequence[Summary]) -> None:
+    from rich.console import Console
+
+    console = Console(markup=False, highlight=False, emoji=False)
+    if not console.is_terminal:
+        console = Console(markup=False, highlight=False, emoji=False, width=WIDTH)
+    console.print(_overview(summaries))
+    for sentence in _legend(summaries):
+        console.print(textwrap.fill(sentence, min(console.width, WIDTH), subsequent_indent="  "), style="dim")
+    for first in range(0, len(summaries), ABREAST):
+        console.print()
+        console.print(_people(summaries[first : first + ABREAST]))
+
+
+def _new_table() -> Table:
+    from rich import box
+    from rich.table import Table
+
+    return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
+
+
+def _overview(summaries: Sequence[Summary]) -> Table:
+    table = _new_table()
+    rows = [_cells(summary) for summary in summaries]
+    for position, head in enumerate(("run", "algorithm", "screen", "liars")):
+        widest = max(len(line) for row in rows for line in str(row[position]).split("\n"))
+        table.add_column(f"\n{head}", overflow="fold", min_width=widest)
+    heads = ("test\nerror", "\nworst", "\ngain", "won/\nlost", "dis-\nagree", "trust\nhonest", "trust\nliars")
+    for head in (*heads, "kB/\nlink", "\ns"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _cells(summary: Summary) -> list[Any]:
+    from rich.text import Text
+
+    style = "" if summary.gain is None else "green" if summary.gain > 0 else "red"
+    kilobytes = None if summary.bytes_per_link is None else summary.bytes_per_link / 1000
+    liars = f"{summary.liars} {short(summary.attack.replace(' ', '+'))}" if summary.liars else "0"
+    return [
+        textwrap.fill(summary.name, 10),
+        textwrap.fill(short(summary.algorithm), 9),
+        textwrap.fill(short(summary.screen), 13),
+        textwrap.fill(liars.replace("+", " "), 9),
+        number(summary.error),
+        number(summary.worst),
+        Text(number(summary.gain, sign=True), style),
+        "-" if summary.gained is None else f"{summary.gained}/{summary.lost}",
+        number(summary.disagreement),
+        number(summary.trust_honest),
+        number(summary.trust_liars),
+        number(kilobytes),
+        number(summary.seconds),
+    ]
+
+
+def _legend(summaries: Sequence[Summary]) -> list[str]:
+    metrics = ", ".join(dict.fromkeys(summary.metric or "not measured" for summary in summaries))
+    found = [
+        f"error: {metrics}, lower is better, mean and worst of the honest ranks. disagree: rms distance between "
+        f"linked honest ranks. trust: share let through of each neighbour. kB/link: sent over a link in a round. "
+        f"s: wall seconds."
+    ]
+    alone = dict.fromkeys(summary.alone for summary in summaries if summary.alone)
+    if alone:
+        found.append(
+            f"gain: mean of error alone ({', '.join(map(str, alone))}) - error. won/lost: ranks better and worse than "
+            f"alone; below, ! is worse."
+        )
+    else:
+        found.append("gain: add a run of the algorithm 'local' on the same data to see what talking was worth.")
+    return found
+
+
+def _people(summaries: Sequence[Summary]) -> Table:
+    """Errors by person, or quartiles where there are many people; a column per run."""
+    table = _new_table()
+    table.add_column("error of", overflow="fold", max_width=24)
+    for summary in summaries:
+        table.add_column(textwrap.fill(summary.name, 10), justify="right", overflow="fold", min_width=8)
+    if max(summary.ranks for summary in summaries) > MANY:
+        names = ("best", "lower quartile", "median", "upper quartile", "worst")
+        for name, *row in zip(names, *map(quartiles, summaries), strict=True):
+            table.add_row(name, *map(number, row))
+        return table
+    by_rank = [{outcome.rank: outcome for outcome in summary.outcomes} for summary in summaries]
+    for rank in sorted(set().union(*by_rank)):
+        people = [outcomes.get(rank) for outcomes in by_rank]
+        label = next(person.label for person in people if person)
+        table.add_row(label, *map(_cell, people))
+    return table
+
+
+def _cell(person: Outcome | None) -> str:
+    if person is None:
+        return "-"
+    if person.byzantine:
+        return "liar"
+    worse = person.gain is not None and (person.gain < 0 or isnan(person.gain))
+    return number(person.error) + ("!" if worse else " ")

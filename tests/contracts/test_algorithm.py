@@ -1,0 +1,183 @@
+"""What every registered algorithm promises, whatever it computes."""
+
+from __future__ import annotations
+
+import networkx as nx
+import numpy as np
+import pytest
+
+from dmtl.mailbox import nothing
+from dmtl.registry import find, names
+from dmtl.results import flatten, portable, restore
+from dmtl.runner import run
+from dmtl.screens.median import Median
+from dmtl.simulator import simulate
+from dmtl.types import Inbox, Needs, Outbox
+from tests.networks import GRAPHS, network, quadratics
+
+REQUIRED: dict[str, dict[str, object]] = {}
+"""settings of those that cannot be made without any"""
+
+ALGORITHMS = names("algorithm")
+
+
+def made(name: str):
+    return find("algorithm", name)(**REQUIRED.get(name, {}))
+
+
+def freeze(state) -> None:
+    for value in flatten(state).values():
+        value.flags.writeable = False
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_states_are_named_tuples_of_arrays_that_survive_being_saved(name, tmp_path):
+    nodes = network(GRAPHS["ring"], made(name), quadratics(8))
+    state = simulate(nodes, 3)[2]
+    saved = portable(state)
+    np.savez(tmp_path / "state.npz", **flatten(saved))
+    with np.load(tmp_path / "state.npz", allow_pickle=False) as file:
+        back = restore(saved, dict(file))
+    assert type(back.model) is type(state.model)
+    assert all(np.array_equal(a, b) for a, b in zip(back.model, state.model, strict=True))
+    assert back.model.x.shape == (4,)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_a_run_cut_in_two_ends_where_a_whole_one_does(name):
+    tasks = quadratics(8)
+    whole = simulate(network(GRAPHS["ring"], made(name), tasks, stochastic=True), 9)
+    wire = Memory(network(GRAPHS["ring"], made(name), tasks, stochastic=True))
+    wire.rounds(4)
+    wire.through_arrays()
+    wire.rounds(5)
+    for ours, theirs in zip(wire.states, whole, strict=True):
+        assert np.array_equal(ours.x, theirs.x)
+
+
+class Memory:
+    """A transport by hand, through the public half of a node only."""
+
+    def __init__(self, nodes) -> None:
+        self.nodes = nodes
+        self.states = [node.start() for node in nodes]
+        self.boxes = [node.mailbox() for node in nodes]
+
+    def rounds(self, count: int) -> None:
+        for _ in range(count):
+            said = [node.speak(state, state.inbox)[0] for node, state in zip(self.nodes, self.states, strict=True)]
+            for node, box, own in zip(self.nodes, self.boxes, said, strict=True):
+                box.clear()
+                box.post(own)
+                for row, source in enumerate(node.view.sources):
+                    place = self.nodes[source].view.targets.index(node.view.rank)
+                    box.heard[row] = words(said[source], place, node.message_shape)
+            self.states = [
+                node.step(state, box.open()) for node, state, box in zip(self.nodes, self.states, self.boxes, strict=True)
+            ]
+
+    def through_arrays(self) -> None:
+        for rank, state in enumerate(self.states):
+            saved = portable(state)
+            back = restore(saved, flatten(saved))
+            view = state.view._replace(round=back.round, trust=back.trust)
+            self.states[rank] = state._replace(view=view, model=back.model, memory=back.memory)
+
+
+def words(outbox: Outbox, place: int, shape: tuple[int, int]) -> np.ndarray:
+    return np.reshape(outbox.own, shape) if outbox.edges is None else outbox.edges[place]
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_its_functions_write_to_none_of_their_inputs_and_keep_no_buffer(name):
+    (node, *_) = network(GRAPHS["random"], made(name), quadratics(8))
+    state = node.start()
+    freeze(state.model)
+    box = node.mailbox()
+    box.clear()
+    outbox, _ = node.speak(state, state.inbox)
+    box.post(outbox)
+    box.heard[:] = np.random.default_rng(1).standard_normal(box.heard.shape)
+    after = node.step(state, box.open())
+    before = [part.copy() for part in after.model]
+    box.heard[:] = np.nan
+    box.said[:] = np.nan
+    assert all(np.array_equal(part, copy) for part, copy in zip(after.model, before, strict=True))
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_what_it_sends_has_the_shape_that_it_announced(name):
+    for node in network(GRAPHS["star"], made(name), quadratics(8)):
+        f, d = node.message_shape
+        outbox, _ = node.speak(node.start(), node.start().inbox)
+        if outbox.edges is None:
+            assert len(outbox.own) == f
+            assert all(row.shape == (d,) for row in outbox.own)
+        else:
+            assert outbox.edges.shape == (len(node.view.targets), f, d)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_alone_in_the_world_it_learns_its_own_task(name):
+    task = quadratics(1)
+    (state,) = simulate(network(GRAPHS["alone"], made(name), task), 400)
+    assert np.allclose(state.x, task[0].b, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_renumbering_the_ranks_renumbers_the_models(name):
+    tasks = quadratics(8)
+    order = [3, 6, 0, 7, 1, 4, 2, 5]
+    graph = GRAPHS["random"]
+    moved = nx.relabel_nodes(graph, dict(enumerate(order)))
+    shuffled = nx.Graph()
+    shuffled.add_nodes_from(range(8))
+    shuffled.add_edges_from(moved.edges)
+    renumbered = [None] * 8
+    for old, new in enumerate(order):
+        renumbered[new] = tasks[old]
+    plain = simulate(network(graph, made(name), tasks), 20)
+    other = simulate(network(shuffled, made(name), renumbered), 20)
+    for old, new in enumerate(order):
+        assert np.allclose(plain[old].x, other[new].x, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_silence_and_nan_from_a_neighbour_never_reach_the_model(name):
+    (node, *_) = network(GRAPHS["ring"], made(name), quadratics(8), Median())
+    state = node.start()
+    box = node.mailbox()
+    for bad in (nothing(np.float64), np.nan, np.inf, 1e300):
+        for _ in range(3):
+            box.clear()
+            outbox, _ = node.speak(state, state.inbox)
+            box.post(outbox)
+            box.heard[0] = bad
+            box.heard[1] = 0.1
+            state = node.step(state, box.open())
+    assert np.linalg.norm(state.x) < 10
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_the_loop_of_the_runner_and_of_the_simulator_are_the_same(name):
+    """With no neighbours any exchange will do, and the runner has to end in the simulator's state."""
+    nodes = network(GRAPHS["alone"], made(name), quadratics(1))
+
+    class Nobody:
+        stale = False
+
+        def send(self, outbox: Outbox) -> None:
+            self.box = nodes[0].mailbox()
+            self.box.post(outbox)
+
+        def receive(self) -> Inbox:
+            return self.box.open()
+
+        def close(self) -> None: ...
+
+    assert np.array_equal(run(nodes[0], Nobody(), 7).x, simulate(nodes, 7)[0].x)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_it_declares_what_it_needs(name):
+    assert isinstance(made(name).needs, Needs)

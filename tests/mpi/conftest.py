@@ -1,0 +1,37 @@
+"""Real MPI processes for tests: started with a time-out, and their whole output kept for the assertion."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_AS_ROOT = {f"{prefix}_ALLOW_RUN_AS_ROOT{suffix}": "1" for prefix in ("OMPI", "PRTE") for suffix in ("", "_CONFIRM")}
+
+Mpirun = Callable[..., Any]
+
+
+@pytest.fixture(scope="session")
+def mpirun() -> Mpirun:
+    """``mpirun(n, *arguments)`` runs ``python arguments`` on n ranks; with ``wait=False`` it is still running."""
+    beside = Path(sys.executable).with_name("mpirun")
+    program = str(beside) if beside.exists() else shutil.which("mpirun")
+    if program is None:
+        pytest.skip("there is no mpirun: pip install 'dmtl[mpi]'")
+    version = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60).stdout
+    crowd = ["--oversubscribe"] if "Open MPI" in version else []
+
+    def start(n: int, *arguments: str, timeout: float = 120, launcher: tuple[str, ...] = (), wait: bool = True):
+        command = [program, *crowd, *launcher, "-n", str(n), sys.executable, *arguments]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": {**os.environ, **_AS_ROOT}}
+        if not wait:
+            return subprocess.Popen(command, **pipes)
+        return subprocess.run(command, timeout=timeout, **pipes)
+
+    return start

@@ -1,0 +1,91 @@
+"""Small networks with known answers, for tests: quadratic tasks on a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import networkx as nx
+import numpy as np
+
+from dmtl.node import Node
+from dmtl.screens.average import Average
+from dmtl.topology import Topology, metropolis
+from dmtl.types import Attack, Screen
+
+GRAPHS = {
+    "ring": nx.cycle_graph(8),
+    "star": nx.star_graph(7),
+    "random": nx.gnp_random_graph(8, 0.5, seed=3),
+    "pair": nx.path_graph(2),
+    "alone": nx.empty_graph(1),
+}
+
+
+@dataclass(frozen=True)
+class Quadratic:
+    """loss(w) = (w - b) . H (w - b) / 2; minimiser b."""
+
+    hessian: np.ndarray
+    b: np.ndarray
+    values: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "values", np.linalg.eigvalsh(self.hessian))
+
+    @property
+    def dim(self) -> int:
+        return len(self.b)
+
+    @property
+    def smoothness(self) -> float:
+        return float(self.values[-1])
+
+    def loss(self, w, rng=None):
+        return float((w - self.b) @ self.hessian @ (w - self.b)) / 2
+
+    def grad(self, w, rng=None):
+        g = self.hessian @ (w - self.b)
+        return g if rng is None else g + rng.standard_normal(self.dim)
+
+    def prox(self, v, rho):
+        left = self.hessian + rho * np.eye(self.dim)
+        return np.linalg.solve(left, self.hessian @ self.b + rho * v)
+
+    def evaluate(self, w):
+        return {"distance": float(np.linalg.norm(w - self.b))}
+
+
+def quadratics(n: int, d: int = 4, seed: int = 0) -> list[Quadratic]:
+    """n tasks with eigenvalues between 1 and 3."""
+    rng = np.random.default_rng(seed)
+    tasks = []
+    for _ in range(n):
+        q, _ = np.linalg.qr(rng.standard_normal((d, d)))
+        tasks.append(Quadratic((q * rng.uniform(1, 3, d)) @ q.T, rng.standard_normal(d)))
+    return tasks
+
+
+def network(
+    graph: nx.Graph,
+    algorithm,
+    tasks: Sequence,
+    screen: Screen | None = None,
+    liars: Mapping[int, Attack] | None = None,
+    stochastic: bool = False,
+) -> list[Node]:
+    """A node per vertex, Metropolis weights."""
+    lies = dict(liars or {})
+    topology = Topology(graph, metropolis(graph))
+    rushers = [rank for rank, attack in lies.items() if attack.rushing]
+    return [
+        Node(
+            topology.view(rank, 0, stochastic, tuple(sorted(lies)) if rank in lies else ()),
+            tasks[rank],
+            algorithm,
+            screen or Average(),
+            lies.get(rank),
+            rushers=rushers,
+        )
+        for rank in range(len(graph))
+    ]
