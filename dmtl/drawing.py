@@ -32,10 +32,9 @@ def save_picture(graph: nx.Graph | nx.DiGraph, spec: Spec, path: Path) -> None:
         from matplotlib.figure import Figure
     except ImportError:
         raise ConfigError("drawing needs matplotlib: pip install 'dmtl[report]'.") from None
-    side = float(np.clip(4 + len(graph) / 12, 5, 12))
-    figure = Figure(figsize=(side * 1.15, side), layout="constrained")
-    axes = figure.add_subplot()
-    _draw(axes, graph, layout(graph, spec), spec)
+    points = layout(graph, spec)
+    figure = Figure(figsize=_size(graph, points), layout="constrained")
+    _draw(figure.add_subplot(), graph, points, spec)
     try:
         figure.savefig(path, dpi=150)
     except OSError as error:
@@ -50,12 +49,23 @@ def layout(graph: nx.Graph | nx.DiGraph, spec: Spec) -> Points:
     if name in _SHAPES:
         return _SHAPES[name](n)
     if name in ("dumbbell", "two-castles"):
-        return _two_circles(n, 0)
+        return _two_circles(n // 2)
     if name == "barbell":
-        return _two_circles(n, make("topology", spec).path)
+        path = make("topology", spec).path
+        return _two_circles((n - path) // 2, 0.0, path)
+    if name == "hypercube":
+        return _cube(n)
     if name == "octopus":
         return _octopus(n, n // (1 + make("topology", spec).hands))
     return _sprung(graph)
+
+
+def _size(graph: nx.Graph | nx.DiGraph, points: Points) -> tuple[float, float]:
+    """Inches across and down: as wide as the layout asks, larger for many ranks and for names."""
+    side = np.clip(4 + len(graph) * (3 if _names(graph) else 1) / 12, 5, 12)
+    extent = points.max(axis=0) - points.min(axis=0)
+    share = np.clip(extent / max(float(extent.max()), 1e-9), 0.4, 1.0)
+    return max(float(side * share[0]), 4.0) + 0.6, float(side * share[1]) + 0.9
 
 
 def _circle(n: int) -> Points:
@@ -97,28 +107,24 @@ def _lattice(sides: list[int]) -> Points:
     return np.asarray(points / max(float(np.abs(points).max()), 1.0))
 
 
-def _two_circles(n: int, between: int) -> Points:
-    """Two cliques beside each other, and ``between`` ranks on the line from one to the other."""
-    h = (n - between) // 2
-    angle = 2 * np.pi * (np.arange(h) + 0.5) / h
-    left = 0.42 * np.column_stack((np.cos(angle), np.sin(angle)))
-    right = left * (-1, 1)
-    if between:  # the path starts at the last rank of the left clique and ends at the first of the right one
-        left = np.roll(_turned(left), -1, axis=0)
-        right = _turned(right)
-    left[:, 0] -= 0.62
-    right[:, 0] += 0.62
-    middle = np.linspace(left[-1], right[0], between + 2)[1:-1] if between else np.zeros((0, 2))
-    return np.vstack((left, middle, right))
+def _two_circles(h: int, shift: float = 0.5, middle: int = 0) -> Points:
+    """Two cliques of ``h`` side by side, mirrored; shift 0: the last rank of one faces the first of the other.
+
+    ``middle`` further ranks stand on the line between those two.
+    """
+    left, right = (2 * np.pi * (np.arange(h) + turn) / h for turn in (1 - shift, shift))
+    away = max(0.62, 0.42 + 0.1 * (middle + 1))
+    first = 0.42 * np.column_stack((np.cos(left), np.sin(left))) - (away, 0)
+    second = 0.42 * np.column_stack((-np.cos(right), np.sin(right))) + (away, 0)
+    return np.vstack((first, np.linspace(first[-1], second[0], middle + 2)[1:-1], second))
 
 
-def _turned(circle: Points) -> Points:
-    """The circle turned so that its first rank lies on the axis, on the side of the other circle."""
-    h = len(circle)
-    angle = -np.arctan2(circle[0, 1], abs(circle[0, 0]))
-    angle = angle if circle[0, 0] > 0 else -angle
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    return np.asarray(circle @ turn.T).reshape(h, 2)
+def _cube(n: int) -> Points:
+    """A direction for each binary digit, of unequal lengths lest two corners fall together."""
+    digits = max(n.bit_length() - 1, 1)
+    angle, length = np.pi * np.arange(digits) / digits, 1.0 + 0.2 * np.arange(digits)
+    steps = np.column_stack((length * np.cos(angle), length * np.sin(angle)))
+    return np.asarray((np.arange(n)[:, None] >> np.arange(digits) & 1) @ steps)
 
 
 def _octopus(n: int, head: int) -> Points:
@@ -134,15 +140,40 @@ def _octopus(n: int, head: int) -> Points:
 
 
 def _sprung(graph: nx.Graph | nx.DiGraph) -> Points:
-    """Springs; for small graphs, started from path lengths, which untangles them."""
-    plain = graph.to_undirected()
-    nx.set_edge_attributes(plain, 1.0, "weight")  # how much two tasks have in common is no distance
-    start = nx.kamada_kawai_layout(plain) if 2 < len(plain) <= 100 and nx.is_connected(plain) else None
-    if start is None:
-        start = nx.spring_layout(plain, seed=0, iterations=200)
-    points = np.array([start[rank] for rank in range(len(plain))])
-    points -= (points.max(axis=0) + points.min(axis=0)) / 2
-    return np.asarray(points / max(float(np.abs(points).max()), 1e-9))
+    """Springs; the parts of a graph that falls apart stand beside each other."""
+    plain = nx.Graph()  # without weights: how much two tasks have in common is no distance
+    plain.add_nodes_from(graph)
+    plain.add_edges_from(graph.edges)
+    points, right = np.zeros((len(graph), 2)), 0.0
+    for part in sorted(nx.connected_components(plain), key=lambda part: (-len(part), min(part))):
+        ranks = sorted(part)
+        radius = float(np.sqrt(len(part) / len(graph)))
+        points[ranks] = radius * _one_part(plain.subgraph(ranks), ranks) + (right + radius, 0.0)
+        right += 2 * radius + 0.15
+    return points
+
+
+def _one_part(graph: nx.Graph, ranks: list[int]) -> Points:
+    """Springs for a connected graph; for a small one, started from path lengths, which untangles it."""
+    small = 2 < len(ranks) <= 100
+    start = nx.kamada_kawai_layout(graph) if small else None
+    place = nx.spring_layout(graph, pos=start, seed=0, iterations=15 if small else 200)
+    points = np.array([place[rank] for rank in ranks])
+    points -= points.mean(axis=0)
+    points = points @ np.linalg.svd(points)[2].T  # the longest way across
+    points = _apart(points / max(float(np.abs(points).max()), 1e-9), 0.8 / np.sqrt(len(ranks) + 9))
+    return np.asarray(points - (points.max(axis=0) + points.min(axis=0)) / 2)
+
+
+def _apart(points: Points, least: float) -> Points:
+    """Push ranks from each other that would lie on each other."""
+    for _ in range(60):
+        gap = points[:, None] - points
+        distance = np.linalg.norm(gap, axis=2) + 1e-9
+        push = np.clip(least - distance, 0, None) / distance
+        np.fill_diagonal(push, 0)
+        points = points + 0.3 * np.einsum("ij,ijc->ic", push, gap)
+    return points
 
 
 def _draw(axes: Any, graph: nx.Graph | nx.DiGraph, points: Points, spec: Spec) -> None:
@@ -164,16 +195,23 @@ def _draw(axes: Any, graph: nx.Graph | nx.DiGraph, points: Points, spec: Spec) -
         for rank, (x, y) in enumerate(points):
             small = float(np.clip(np.sqrt(size) * 0.52, 4, 10))
             axes.text(x, y, str(rank), color="white", ha="center", va="center", fontsize=small, zorder=4)
-    _name(axes, graph, points, np.sqrt(size))
-    axes.set_title(f"{_title(spec)}: {n} ranks, {len(links)} links", color=_TEXT, fontsize=11)
+    _name(axes, _names(graph), points, float(np.sqrt(size)))
+    axes.set_title(f"{_title(spec)}: {n} rank{'s' * (n != 1)}, {len(links)} link{'s' * (len(links) != 1)}", color=_TEXT, fontsize=11)
+    _frame(axes, points)
+
+
+def _frame(axes: Any, points: Points) -> None:
+    low, high = points.min(axis=0), points.max(axis=0)
+    edge = 0.12 * max(float((high - low).max()), 0.5)
+    axes.set_xlim(low[0] - edge, high[0] + edge)
+    axes.set_ylim(low[1] - edge, high[1] + edge)
     axes.set_aspect("equal")
-    axes.margins(0.14)
     axes.set_axis_off()
 
 
 def _title(spec: Spec) -> str:
     rest = ", ".join(str(value) if not key else f"{key}={value}" for key, value in spec.items() if key != "name")
-    return f"{spec['name']} {rest}".strip()
+    return Path(rest.removeprefix("path=")).stem if spec["name"] == "file" else f"{spec['name']} {rest}".strip()
 
 
 def _jumps(link: tuple[int, int], sides: list[int]) -> bool:
@@ -192,10 +230,15 @@ def _arrows(axes: Any, points: Points, links: list[tuple[int, int]], style: dict
         )
 
 
-def _name(axes: Any, graph: nx.Graph | nx.DiGraph, points: Points, away: float) -> None:
-    """Write the labels of a real network below its ranks."""
+def _names(graph: nx.Graph | nx.DiGraph) -> dict[int, str]:
+    """What the ranks of a real network are called; empty where they are numbered only."""
     labels = nx.get_node_attributes(graph, "label")
-    for rank, label in labels.items():
-        if not str(label).lstrip("-").isdecimal():
-            place = {"xytext": (0, -0.62 * away), "textcoords": "offset points", "ha": "center", "va": "top"}
-            axes.annotate(label, points[rank], color=_TEXT, fontsize=8, zorder=5, **place)
+    return {rank: label for rank, label in labels.items() if not str(label).lstrip("-").isdecimal()}
+
+
+def _name(axes: Any, names: Mapping[int, str], points: Points, away: float) -> None:
+    """Write names below the ranks, readable over a link."""
+    ground = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.6}
+    place = {"xytext": (0, -0.62 * away), "textcoords": "offset points", "ha": "center", "va": "top"}
+    for rank, name in names.items():
+        axes.annotate(name, points[rank], color=_TEXT, fontsize=8, zorder=5, bbox=ground, **place)

@@ -95,12 +95,12 @@ def _legend(figure: Figure, axes: Axes) -> None:
     """Above the picture, where it covers nothing; every name once."""
     handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     if handles:
-        columns = min(5, len(handles))
+        columns = min(6, len(handles))
         figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=columns, frameon=False)
 
 
 def _bars(axes: Axes, summaries: Sequence[Summary]) -> None:
-    names = {outcome.rank: outcome.label for summary in reversed(summaries) for outcome in summary.outcomes}
+    names = {one.rank: one.label.removeprefix("rank ") for run in reversed(summaries) for one in run.outcomes}
     place = {rank: float(number) for number, rank in enumerate(sorted(names))}
     drawn = [number for number, summary in enumerate(summaries) if not _is_reference(summaries, summary)]
     width = 0.8 / max(1, len(drawn))
@@ -164,6 +164,19 @@ def _scale(axes: Axes) -> None:
     values = values[np.isfinite(values)]
     if not len(values):
         axes.text(0.5, 0.5, "nothing measured", ha="center", va="center", transform=axes.transAxes, color="#555555")
+        axes.set_xticks([])
         axes.set_yticks([])
     elif values.min() > 0 and values.max() > 10 * values.min():
-        axes.set_yscale("log")
+        _logarithmic(axes, decades=float(np.log10(values.max() / values.min())))
+
+
+def _logarithmic(axes: Axes, decades: float) -> None:
+    """Plain numbers at the ticks, and at 2 and 5 times a power of ten where there are few such powers."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    axes.set_yscale("log")
+    if decades > 3:
+        return
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+    axes.yaxis.set_minor_formatter(StrMethodFormatter("{x:g}") if decades < 2 else NullFormatter())

@@ -23,6 +23,8 @@ class Recorder:
         self._place = place
         self._node = node
         self._view = node.view
+        for old in place.glob(f"rank-{node.view.rank:04d}.*"):
+            old.unlink()
         self._log = RankLog(place, node.view.rank)
         self._began = perf_counter()
         self._shows_own = Needs.UNSCREENED not in plan.algorithm.needs

@@ -21,9 +21,10 @@ from dmtl.reading import read_run
 from dmtl.summary import Outcome, Summary
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
-__all__ = ["number", "print_report", "quartiles", "short"]
+__all__ = ["number", "print_report", "quartiles", "short", "terminal"]
 
 WIDTH = 100
 """columns where there is no terminal to ask: what a batch log shows without wrapping"""
@@ -54,6 +55,14 @@ def print_report(runs: tuple[str, ...], as_json: bool, html: bool, out: str | No
         print(f"pictures and page: {page}", file=sys.stderr if as_json else sys.stdout)
 
 
+def terminal() -> Console:
+    """Standard output, plain and as wide as a batch log where it is no terminal."""
+    from rich.console import Console
+
+    console = Console(markup=False, highlight=False, emoji=False)
+    return console if console.is_terminal else Console(markup=False, highlight=False, emoji=False, width=WIDTH)
+
+
 def number(value: float | None, sign: bool = False) -> str:
     """About three digits of a number, at most seven characters wide; '-' for what is not known."""
     if value is None:
@@ -82,11 +91,7 @@ def quartiles(summary: Summary) -> list[float | None]:
 
 
 def _print_tables(summaries: Sequence[Summary]) -> None:
-    from rich.console import Console
-
-    console = Console(markup=False, highlight=False, emoji=False)
-    if not console.is_terminal:
-        console = Console(markup=False, highlight=False, emoji=False, width=WIDTH)
+    console = terminal()
     console.print(_overview(summaries))
     for sentence in _legend(summaries):
         console.print(textwrap.fill(sentence, min(console.width, WIDTH), subsequent_indent="  "), style="dim")

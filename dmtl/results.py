@@ -62,6 +62,9 @@ def prepare(plan: Plan) -> Path:
     place = folder(plan.config)
     with writing(place):
         place.mkdir(parents=True, exist_ok=True)
+        for old in place.glob("rank-*"):  # left from a larger run; each rank sees to its own number
+            if (number := _rank_of(old)) is not None and number >= plan.topology.size:
+                old.unlink(missing_ok=True)
         _write(place / "config.toml", to_toml(plan.config).encode())
         graph = nx.node_link_data(plan.topology.graph, edges="edges")
         _write(place / "graph.json", json.dumps(graph, indent=1, default=str).encode())
@@ -175,6 +178,12 @@ def save_state(path: Path, state: Any) -> None:
             aside.replace(path)
         finally:
             aside.unlink(missing_ok=True)
+
+
+def _rank_of(path: Path) -> int | None:
+    """The rank whose file it is; None for a file that only looks like one."""
+    number = path.name.removeprefix("rank-").split(".")[0]
+    return int(number) if number.isdigit() else None
 
 
 def _write(path: Path, content: bytes) -> None:

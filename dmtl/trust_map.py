@@ -100,7 +100,7 @@ def _node(axes: Axes, run: Run, number: int, at: NDArray[np.float64], size: floa
     axes.scatter([x], [y], s=size, marker=marker, color=colour, edgecolors="white", zorder=3, label=label)
     if run.size > LABELLED:
         return
-    name = known.label if known else str(number)
+    name = known.label.removeprefix("rank ") if known else str(number)
     if len(name) <= 3 and size > 120:
         axes.text(x, y, name, color="white", ha="center", va="center_baseline", fontsize=9, fontweight="bold", zorder=4)
     else:
@@ -111,7 +111,7 @@ def _node(axes: Axes, run: Run, number: int, at: NDArray[np.float64], size: floa
 def _key(figure: Figure, axes: Axes, run: Run, colours: ScalarMappable) -> None:
     """What the colours of arrows and the shapes of nodes mean."""
     handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, frameon=False)
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, frameon=False, markerscale=0.6)
     if any(rank.talks for rank in run.ranks):
         figure.colorbar(colours, ax=axes, shrink=0.7, label="trust that the arrow's head gives its tail")
     else:

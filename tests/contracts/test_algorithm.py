@@ -72,9 +72,9 @@ class Memory:
                 for row, source in enumerate(node.view.sources):
                     place = self.nodes[source].view.targets.index(node.view.rank)
                     box.heard[row] = words(said[source], place, node.message_shape)
-            self.states = [
-                node.step(state, box.open()) for node, state, box in zip(self.nodes, self.states, self.boxes, strict=True)
-            ]
+            heard = [box.open() for box in self.boxes]
+            trio = zip(self.nodes, self.states, heard, strict=True)
+            self.states = [node.step(state, inbox) for node, state, inbox in trio]
 
     def through_arrays(self) -> None:
         for rank, state in enumerate(self.states):

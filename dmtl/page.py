@@ -1,0 +1,178 @@
+"""The report as a page: one HTML file with its pictures inside, and the same pictures as PNG files beside it."""
+
+from __future__ import annotations
+
+import base64
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from dmtl.errors import ConfigError
+from dmtl.reading import Run
+from dmtl.results import writing
+from dmtl.summary import Summary
+
+__all__ = ["write_page"]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture and what is said about it."""
+
+    file: str
+    """name of its PNG file"""
+    content: bytes
+    title: str
+    alt: str
+    """what it shows, for those who cannot see it"""
+    caption: str
+    """how to read it, or what is special in it"""
+
+    @property
+    def embedded(self) -> str:
+        """The picture as an address that needs no other file."""
+        return "data:image/png;base64," + base64.b64encode(self.content).decode("ascii")
+
+
+def write_page(runs: Sequence[Run], summaries: Sequence[Summary], warnings: Sequence[str], place: Path) -> Path:
+    """Write report.html and its pictures into the folder ``place`` and return the page's path."""
+    if not (find_spec("matplotlib") and find_spec("jinja2")):
+        raise ConfigError("report pictures need matplotlib and jinja2: pip install 'dmtl[report]'.")
+    pictures = _pictures(runs, summaries)
+    html = _render(runs, summaries, warnings, pictures)
+    with writing(place):
+        place.mkdir(parents=True, exist_ok=True)
+        for picture in pictures:
+            (place / picture.file).write_bytes(picture.content)
+        (place / "report.html").write_text(html, "utf-8")
+    return place / "report.html"
+
+
+def _render(
+    runs: Sequence[Run], summaries: Sequence[Summary], warnings: Sequence[str], pictures: Sequence[Picture]
+) -> str:
+    from jinja2 import Environment, StrictUndefined
+
+    from dmtl.report import MANY, number, quartiles
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["number"] = number
+    template = environment.from_string(files("dmtl").joinpath("page.html.j2").read_text("utf-8"))
+    return template.render(
+        summaries=summaries,
+        pictures=pictures,
+        warnings=warnings,
+        people=_people(summaries),
+        many=max(summary.ranks for summary in summaries) > MANY,
+        quartiles=[quartiles(summary) for summary in summaries],
+        metrics=", ".join(dict.fromkeys(summary.metric or "nothing" for summary in summaries)),
+        setups=[_setup(run, summary) for run, summary in zip(runs, summaries, strict=True)],
+    )
+
+
+def _people(summaries: Sequence[Summary]) -> list[tuple[str, list[Any]]]:
+    """Label and outcome per run, None where a run has no such rank."""
+    by_rank = [{outcome.rank: outcome for outcome in summary.outcomes} for summary in summaries]
+    rows = []
+    for rank in sorted(set().union(*by_rank)):
+        row = [outcomes.get(rank) for outcomes in by_rank]
+        rows.append((next(outcome.label for outcome in row if outcome), row))
+    return rows
+
+
+def _setup(run: Run, summary: Summary) -> dict[str, Any]:
+    """What one needs to know, besides the numbers, to make them again."""
+    try:
+        toml = (run.place / "config.toml").read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        toml = ""
+    launcher = f"mpirun -n {run.size} " if any(rank.start.get("mpi") for rank in run.ranks) else ""
+    return {
+        "name": summary.name,
+        "toml": toml,
+        "command": f"{launcher}dmtl run --config {shlex.quote(str(run.place / 'config.toml'))} --out again",
+        "facts": _facts(run),
+    }
+
+
+def _facts(run: Run) -> Mapping[str, str]:
+    """The ranks' surroundings, each value once."""
+    starts = [rank.start for rank in run.ranks]
+
+    def once(values: Sequence[str]) -> str:
+        return ", ".join(dict.fromkeys(filter(None, values)))
+
+    def pairs(key: str) -> str:
+        return once([f"{name} {value}" for start in starts for name, value in start.get(key, {}).items() if value])
+
+    return {
+        "hosts": once([str(start.get("host", "")) for start in starts]),
+        "MPI library": once([str(start.get("mpi", "")) for start in starts]) or "none: simulated in one process",
+        "job": pairs("job") or "none",
+        "versions": pairs("versions"),
+        "Python": once([str(start.get("python", "")) for start in starts]),
+        "platform": once([str(start.get("platform", "")) for start in starts]),
+        "threads": pairs("threads") or "not set",
+    }
+
+
+def _pictures(runs: Sequence[Run], summaries: Sequence[Summary]) -> list[Picture]:
+    from dmtl.figures import curves, errors, png
+    from dmtl.trust_map import trust_map
+
+    found = [
+        Picture("errors.png", png(errors(summaries)), "Who gained by talking?", _errors_alt(summaries), _ERRORS),
+        Picture("curves.png", png(curves(summaries)), "How did they learn?", _curves_alt(summaries), _CURVES),
+    ]
+    for number, (run, summary) in enumerate(zip(runs, summaries, strict=True), 1):
+        slug = re.sub(r"[^\w-]+", "-", summary.name).strip("-")
+        content = png(trust_map(run, summary.name))
+        alt = f"Graph of {summary.name}: who hears whom, with how much trust."
+        found.append(Picture(f"trust-{number}-{slug}.png", content, summary.name, alt, _trust_caption(summary)))
+    return found
+
+
+_ERRORS = (
+    "Each group of bars is one task, each bar a run, and the height the error on data that were never learned from; "
+    "lower is better. The black line is what the rank reached alone: a bar below it gained by talking, a bar above it "
+    "was harmed (negative transfer). Hollow bars under a red square are Byzantine ranks, of whom no mean knows. Where "
+    "there are more than 24 ranks, each line is a run instead and tells which share of the ranks is at most so bad: "
+    "further left is better."
+)
+_CURVES = (
+    "Means over honest ranks by round: the loss on the training data, the error on the test data, and how far apart "
+    "the vectors of linked honest ranks were before they were mixed (root mean square). A training loss that falls "
+    "while the test error rises is overfitting; disagreement that stays up is tasks that differ, or liars that "
+    "divide. An axis is logarithmic where the values span more than a factor of ten."
+)
+
+
+def _errors_alt(summaries: Sequence[Summary]) -> str:
+    from dmtl.report import number
+
+    parts = [f"{one.name} {number(one.error)} (worst {number(one.worst)})" for one in summaries]
+    return f"Errors of each rank by run. Means: {', '.join(parts)}. The numbers are in the table by task."
+
+
+def _curves_alt(summaries: Sequence[Summary]) -> str:
+    from dmtl.report import number
+
+    parts = [f"{one.name}: loss {number(one.loss)}, disagreement {number(one.disagreement)}" for one in summaries]
+    return f"Loss, test error and disagreement by round. At the end, {'; '.join(parts)}."
+
+
+def _trust_caption(summary: Summary) -> str:
+    from dmtl.report import number
+
+    liars = f"{summary.liars} of {summary.ranks} ranks lie" if summary.liars else f"{summary.ranks} ranks, no liar"
+    if summary.trust_honest is None:
+        return f"{summary.name}: {liars}, and no message was judged."
+    against = f" and {number(summary.trust_liars)} in liars" if summary.trust_liars is not None else ""
+    return (
+        f"{summary.name}: {liars}. Mean trust of honest ranks: {number(summary.trust_honest)} in honest ones{against}."
+    )

@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# Runs dmtl under MPI on a machine with nothing but Python, and sets up what is missing first.
+#
+#   ./run_mpi.sh                          the demonstration: ten people, ten ranks, two liars, four runs, a report
+#   ./run_mpi.sh -n 8 --data digits ...   'dmtl run --data digits ...' on 8 ranks
+#   ./run_mpi.sh --setup [EXTRA]          only set up, with the packages of that extra (report, data, dev)
+#
+# PYTHON: the interpreter to make .venv with. DMTL_THREADS: BLAS threads per rank, 1 if not set.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+venv=$here/.venv
+bin=$venv/bin
+
+say() { printf 'run_mpi.sh: %s\n' "$*" >&2; }
+
+find_python() {
+    local candidate
+    for candidate in "${PYTHON:-}" python3 python3.13 python3.12 python3.11; do
+        [ -n "$candidate" ] || continue
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            echo "$candidate"
+            return
+        fi
+    done
+    say "Python 3.11 or later is needed and was not found. Install it, or name it: PYTHON=/path/to/python3 ./run_mpi.sh"
+    exit 1
+}
+
+# A system MPI is used where there is one; else the 'mpi' extra brings Open MPI into .venv.
+system_mpirun() {
+    local found
+    found=$(PATH=${PATH//$bin:/} command -v mpirun || true)
+    [ "$found" = "$bin/mpirun" ] || echo "$found"
+}
+
+set_up() {
+    local extras=$1 stamp
+    stamp=$venv/.dmtl-$(cksum < "$here/pyproject.toml" | cut -d ' ' -f 1)-$extras
+    [ -e "$stamp" ] && return
+    [ -x "$bin/python" ] || { say "making .venv"; "$(find_python)" -m venv "$venv"; }
+    say "installing dmtl[$extras] into .venv"
+    "$bin/python" -m pip install --quiet --disable-pip-version-check --editable "$here[$extras]"
+    touch "$stamp"
+}
+
+extras=data,report
+[ -n "$(system_mpirun)" ] || extras=$extras,mpi
+if [ "${1:-}" = --setup ]; then
+    set_up "${2:-$extras}"
+    exit
+fi
+set_up "$extras"
+
+mpirun=$(system_mpirun)
+[ -n "$mpirun" ] || mpirun=$bin/mpirun
+threads=${DMTL_THREADS:-1}
+export OMP_NUM_THREADS=$threads OPENBLAS_NUM_THREADS=$threads MKL_NUM_THREADS=$threads
+flags=()
+if "$mpirun" --version 2>/dev/null | grep -q 'Open MPI'; then
+    flags+=(--oversubscribe)
+    if [ "$(id -u)" = 0 ]; then # a container's only user
+        export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+        export PRTE_ALLOW_RUN_AS_ROOT=1 PRTE_ALLOW_RUN_AS_ROOT_CONFIRM=1
+    fi
+fi
+
+run() { # RANKS ARGUMENTS...
+    local ranks=$1
+    shift
+    "$mpirun" "${flags[@]}" -n "$ranks" "$bin/dmtl" run "$@"
+}
+
+if [ $# -gt 0 ]; then
+    ranks=$(getconf _NPROCESSORS_ONLN)
+    case $1 in
+        -n) ranks=${2:?give a number of ranks after -n}; shift 2 ;;
+    esac
+    run "$ranks" "$@"
+    exit
+fi
+
+seed=${SEED:-0}
+out=runs/demonstration
+common=(--config "$here/benchmarks/suites/demonstration.toml" --seed "$seed" --overwrite)
+lies=(--byzantine 2 --attack sign-flip:3)
+say "ten people's watches, ten ranks, four runs of the same network"
+say "1/4 everybody learns alone"
+run 10 "${common[@]}" --algorithm local --out $out/alone --quiet
+say "2/4 they cooperate"
+run 10 "${common[@]}" --out $out/cooperating --quiet
+say "3/4 two of them lie, and everybody believes them"
+run 10 "${common[@]}" "${lies[@]}" --out $out/believing --quiet
+say "4/4 the same two lie, and everybody screens what they hear"
+run 10 "${common[@]}" "${lies[@]}" --screen self-centred-clipping:b=2 --out $out/screening --quiet
+"$bin/dmtl" report $out/alone $out/cooperating $out/believing $out/screening --html --out $out
