@@ -9,7 +9,17 @@ from typing import Any, NamedTuple
 
 import click
 
-__all__ = ["Line", "json_of", "print_json", "print_sections", "print_table", "ranks_words", "size_words", "span_words"]
+__all__ = [
+    "Line",
+    "counted",
+    "json_of",
+    "print_json",
+    "print_sections",
+    "print_table",
+    "ranks_words",
+    "size_words",
+    "span_words",
+]
 
 
 class Line(NamedTuple):
@@ -83,13 +93,18 @@ def ranks_words(ranks: Sequence[int], most: int = 8) -> str:
     return ", ".join(shown) + (" ..." if len(parts) > most else "")
 
 
+def counted(number: int, noun: str) -> str:
+    """A number and its noun, in the plural unless it is one."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def size_words(count: float) -> str:
     """A number of bytes, in decimal units."""
     for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000:
+        if count < 999.5:
             return f"{count:.0f} bytes" if unit == "bytes" else f"{count:.3g} {unit}"
         count /= 1000
-    return f"{count:.3g} TB" if count < 1000 else f"{count:.0f} TB"
+    return f"{count:.3g} TB" if count < 999.5 else f"{count:.0f} TB"
 
 
 def span_words(least: str, most: str) -> str:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from dmtl.console import counted
 from dmtl.transports.mpi import Launch, mismatch
 
 __all__ = [
@@ -134,7 +135,7 @@ def launcher_check(launched: Launch) -> Check:
     """Who started this process."""
     if not launched.name:
         return Check("launcher", "ok", launched._asdict(), "none: this process was started alone")
-    text = f"{launched.name} started {launched.size} {'rank' if launched.size == 1 else 'ranks'}"
+    text = f"{launched.name} started {counted(launched.size, 'rank')}"
     return Check("launcher", "ok", launched._asdict(), text)
 
 
@@ -145,14 +146,15 @@ def library_check(launched: Launch, loaded: Loaded) -> Check:
         return Check("MPI library", "problem", loaded._asdict(), f"cannot be loaded: {loaded.error}", cure)
     name = str(family(loaded.library)).strip() or loaded.library.split(",")[0].strip()
     if launched.size > 1 and loaded.size == 1:
-        text, _, cure = mismatch(launched, loaded.library).partition(". ")
+        text, _, rest = mismatch(launched, loaded.library).partition(". ")
+        cure = rest.partition(";")[0].rstrip(".") + "."  # the rest of it sends people to the doctor
         if launched.name == "Slurm":
             cure = "Start with srun --mpi=pmix or --mpi=pmi2; srun --mpi=list shows what your Slurm has."
-        return Check("MPI library", "problem", loaded._asdict(), text, cure.partition(";")[0].rstrip(".") + ".")
+        return Check("MPI library", "problem", loaded._asdict(), text, cure)
     if loaded.size != launched.size and launched.name:
-        text = f"{name} sees {loaded.size} ranks and {launched.name} started {launched.size}"
+        text = f"{name} sees {counted(loaded.size, 'rank')} and {launched.name} started {launched.size}"
         return Check("MPI library", "warning", loaded._asdict(), text, "Start with that library's own mpirun.")
-    text = f"{name}, world of {loaded.size} {'rank' if loaded.size == 1 else 'ranks'}"
+    text = f"{name}, world of {counted(loaded.size, 'rank')}"
     return Check("MPI library", "ok", loaded._asdict(), text)
 
 
@@ -208,9 +210,11 @@ def threads_check(environment: Mapping[str, str], ranks: int, cores: int) -> Che
 
 def cores_check(ranks: int, cores: int) -> Check:
     """Whether each rank of this machine has a core."""
-    text = f"{cores} {'core' if cores == 1 else 'cores'} for {ranks} {'rank' if ranks == 1 else 'ranks'} here"
+    text = f"{counted(cores, 'core')} for {counted(ranks, 'rank')} here"
     if ranks > cores:
-        return Check("cores", "warning", cores, text, "Use more machines or fewer ranks; sharing a core makes all wait.")
+        return Check(
+            "cores", "warning", cores, text, "Use more machines or fewer ranks: all wait for those that share."
+        )
     return Check("cores", "ok", cores, text)
 
 

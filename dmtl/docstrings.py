@@ -69,9 +69,11 @@ def _known(kind: str, name: str, piece: Any) -> Iterator[Setting]:
     hints = settings(kind, name)
     docs = {setting.name: setting.doc for setting in _written(_imported(piece))}
     for field in dataclasses.fields(piece) if hints else ():
-        made = field.default_factory is not dataclasses.MISSING
-        required = field.default is dataclasses.MISSING and not made
-        default = field.default_factory() if made else None if required else field.default  # type: ignore[misc]
+        default, required = field.default, False
+        if field.default_factory is not dataclasses.MISSING:
+            default = field.default_factory()
+        elif default is dataclasses.MISSING:
+            default, required = None, True
         yield Setting(field.name, _type_words(hints[field.name]), required, default, docs.get(field.name, ""))
 
 

@@ -20,7 +20,8 @@ from dmtl import diagnosis
 from dmtl.check import cores
 from dmtl.console import print_json, print_table
 from dmtl.diagnosis import Check, Loaded
-from dmtl.transports.mpi import Launch, launch
+from dmtl.errors import TransportError
+from dmtl.transports.mpi import Launch, launch, world
 
 __all__ = ["examine", "extras", "load_apart", "packages_check", "print_doctor"]
 
@@ -72,7 +73,7 @@ def examine(launched: Launch, environment: Mapping[str, str]) -> list[Check]:
 def load_apart(command: Sequence[str] = (sys.executable, "-c", _APART), limit: float = _LIMIT) -> Loaded:
     """Load MPI in another process, which may crash or hang."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=limit, errors="replace")
+        done = _run(command, limit)
     except subprocess.TimeoutExpired:
         return Loaded("", 0, f"it took longer than {limit:g} s")
     except OSError as error:
@@ -117,11 +118,15 @@ def _print(checks: Sequence[Check]) -> None:
 
 def _load_here() -> Loaded:
     """Load MPI in this process, as the launcher expects of every rank."""
+    trouble = ""
     try:
-        from mpi4py import MPI
-    except (ImportError, RuntimeError) as error:
-        return Loaded("", 0, str(error).splitlines()[0])
-    return Loaded(MPI.Get_library_version().strip("\0\n "), MPI.COMM_WORLD.size)
+        world()
+    except TransportError as error:
+        trouble = str(error.__cause__ or error).partition("\n")[0]
+    module = sys.modules.get("mpi4py.MPI")  # it is there too where it was loaded and sees one rank only
+    if module is None:
+        return Loaded("", 0, trouble)
+    return Loaded(module.Get_library_version().strip("\0\n "), module.COMM_WORLD.size)
 
 
 def _versions(names: Iterable[str]) -> dict[str, str]:
@@ -142,16 +147,22 @@ def _mpirun() -> str:
 
 def _ompi_info(mpirun: str, its: str) -> str:
     """What ``ompi_info`` beside an Open MPI's mpirun says."""
-    program = Path(mpirun).with_name("ompi_info")
-    if diagnosis.family(its).name != "Open MPI" or not program.is_file():
+    if diagnosis.family(its).name != "Open MPI":
         return ""
-    return _output([str(program)])
+    return _output([str(Path(mpirun).with_name("ompi_info"))])
 
 
 def _output(command: Sequence[str]) -> str:
     """What a program prints, to whichever stream; empty if it cannot be run."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_LIMIT, errors="replace")
+        done = _run(command, _LIMIT)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout + done.stderr
+
+
+def _run(command: Sequence[str], limit: float) -> subprocess.CompletedProcess[str]:
+    pipe, none = subprocess.PIPE, subprocess.DEVNULL
+    return subprocess.run(
+        command, stdin=none, stdout=pipe, stderr=pipe, text=True, timeout=limit, errors="replace", check=False
+    )

@@ -11,6 +11,7 @@ import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
+from dmtl.console import counted
 from dmtl.errors import ConfigError
 from dmtl.specs import Spec, make
 
@@ -196,7 +197,8 @@ def _draw(axes: Any, graph: nx.Graph | nx.DiGraph, points: Points, spec: Spec) -
             small = float(np.clip(np.sqrt(size) * 0.52, 4, 10))
             axes.text(x, y, str(rank), color="white", ha="center", va="center", fontsize=small, zorder=4)
     _name(axes, _names(graph), points, float(np.sqrt(size)))
-    axes.set_title(f"{_title(spec)}: {n} rank{'s' * (n != 1)}, {len(links)} link{'s' * (len(links) != 1)}", color=_TEXT, fontsize=11)
+    title = f"{_title(spec)}: {counted(n, 'rank')}, {counted(len(links), 'link')}"
+    axes.set_title(title, color=_TEXT, fontsize=11)
     _frame(axes, points)
 
 

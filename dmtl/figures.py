@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["RED", "curves", "errors", "new_figure", "png"]
+__all__ = ["RED", "curves", "errors", "literal", "new_figure", "png"]
 
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8c6d1f", "#777777")
 """Okabe and Ito's, which colour-blind readers tell apart; black is for the run alone"""
@@ -25,6 +25,8 @@ STYLES = ("-", "--", "-.", ":")
 RED = "#c1121f"
 CROWD = 24
 """ranks above which the errors are drawn as a distribution and not as bars"""
+CEILING = 1e12
+"""a run that has come apart is not drawn above this: it would leave nothing to see of the others, and break the axes"""
 LIAR = "Byzantine (in no mean)"
 
 
@@ -33,6 +35,11 @@ def new_figure(width: float, height: float) -> Figure:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def literal(text: str) -> str:
+    """The text as it is, which matplotlib would else set as a formula between two dollar signs."""
+    return text.replace("$", r"\$")
 
 
 def png(figure: Figure) -> bytes:
@@ -62,9 +69,10 @@ def curves(summaries: Sequence[Summary]) -> Figure:
     for axes, key, title in zip(parts, ("loss", "error", "disagreement"), titles, strict=True):
         _bare(axes)
         for number, summary in enumerate(summaries):
-            values = getattr(summary.series, key)
+            values = np.array(getattr(summary.series, key))
+            values[values > CEILING] = np.nan
             style = {"color": _colour(summaries, number), "linestyle": STYLES[number % len(STYLES)]}
-            axes.plot(summary.series.rounds, values, label=summary.name, linewidth=1.8, **style)
+            axes.plot(summary.series.rounds, values, label=literal(summary.name), linewidth=1.8, **style)
         _scale(axes)
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("round")
@@ -100,7 +108,7 @@ def _legend(figure: Figure, axes: Axes) -> None:
 
 
 def _bars(axes: Axes, summaries: Sequence[Summary]) -> None:
-    names = {one.rank: one.label.removeprefix("rank ") for run in reversed(summaries) for one in run.outcomes}
+    names = {one.rank: literal(one.label.removeprefix("rank ")) for run in reversed(summaries) for one in run.outcomes}
     place = {rank: float(number) for number, rank in enumerate(sorted(names))}
     drawn = [number for number, summary in enumerate(summaries) if not _is_reference(summaries, summary)]
     width = 0.8 / max(1, len(drawn))
@@ -119,27 +127,28 @@ def _bars(axes: Axes, summaries: Sequence[Summary]) -> None:
     axes.set_ylabel(f"{_metric(summaries)}  (lower is better)")
     heights = [value for summary in summaries for value in _known(summary.outcomes).values()]
     if heights and max(heights) > 30 * float(np.median(heights)) > 0:
-        axes.set_yscale("log")  # one run that came apart would leave nothing to see of the others
+        axes.set_yscale("log")
 
 
 def _known(outcomes: Sequence[Outcome]) -> dict[int, float]:
     """The errors that can be drawn, by rank."""
     return {
-        outcome.rank: outcome.error for outcome in outcomes if outcome.error is not None and np.isfinite(outcome.error)
+        outcome.rank: outcome.error for outcome in outcomes if outcome.error is not None and outcome.error <= CEILING
     }
 
 
 def _reference_lines(axes: Axes, summary: Summary, place: Mapping[int, float]) -> None:
     known = _known(summary.outcomes)
     at = np.array([place[rank] for rank in known])
-    label = "alone" if summary.name == "alone" else f"alone: {summary.name}"
+    label = "alone" if summary.name == "alone" else f"alone: {literal(summary.name)}"
     axes.hlines(list(known.values()), at - 0.44, at + 0.44, color="black", linewidth=2, label=label, zorder=3)
 
 
 def _run_bars(axes: Axes, summary: Summary, colour: str, width: float, at: Mapping[int, float]) -> None:
     """One run's bars; those of Byzantine ranks are hollow, and a red square is on their heads."""
     honest = _known([outcome for outcome in summary.outcomes if not outcome.byzantine])
-    axes.bar([at[rank] for rank in honest], list(honest.values()), width, color=colour, label=summary.name)
+    if honest:
+        axes.bar([at[rank] for rank in honest], list(honest.values()), width, color=colour, label=literal(summary.name))
     liars = _known([outcome for outcome in summary.outcomes if outcome.byzantine])
     if liars:
         x, heights = [at[rank] for rank in liars], list(liars.values())
@@ -153,7 +162,9 @@ def _distribution(axes: Axes, summaries: Sequence[Summary]) -> None:
         found = list(_known([outcome for outcome in summary.outcomes if not outcome.byzantine]).values())
         style = STYLES[number % len(STYLES)]
         if found:
-            axes.ecdf(found, label=summary.name, color=_colour(summaries, number), linestyle=style, linewidth=1.8)
+            axes.ecdf(
+                found, label=literal(summary.name), color=_colour(summaries, number), linestyle=style, linewidth=1.8
+            )
     axes.set_xlabel(f"{_metric(summaries)}  (lower is better)")
     axes.set_ylabel("share of honest ranks at most so bad")
 

@@ -148,7 +148,8 @@ _CURVES = (
     "Means over honest ranks by round: the loss on the training data, the error on the test data, and how far apart "
     "the vectors of linked honest ranks were before they were mixed (root mean square). A training loss that falls "
     "while the test error rises is overfitting; disagreement that stays up is tasks that differ, or liars that "
-    "divide. An axis is logarithmic where the values span more than a factor of ten."
+    "divide. An axis is logarithmic where the values span more than a factor of ten; a run that came apart is not "
+    "drawn above 1e12."
 )
 
 

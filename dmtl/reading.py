@@ -242,7 +242,7 @@ def _links(rows: list[dict[str, Any]], key: str, k: int) -> Column:
 
 def _read_model(path: Path) -> Vec | None:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             model: Vec = np.asarray(arrays["model.x"], dtype=np.float64)
             return model
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):

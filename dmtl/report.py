@@ -92,7 +92,7 @@ def quartiles(summary: Summary) -> list[float | None]:
 
 def _print_tables(summaries: Sequence[Summary]) -> None:
     console = terminal()
-    console.print(_overview(summaries))
+    console.print(_overview(summaries, narrow=console.width < WIDTH))
     for sentence in _legend(summaries):
         console.print(textwrap.fill(sentence, min(console.width, WIDTH), subsequent_indent="  "), style="dim")
     for first in range(0, len(summaries), ABREAST):
@@ -107,12 +107,13 @@ def _new_table() -> Table:
     return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
 
 
-def _overview(summaries: Sequence[Summary]) -> Table:
+def _overview(summaries: Sequence[Summary], narrow: bool) -> Table:
+    """A line per run; where it is narrow, names are broken before any number is cut."""
     table = _new_table()
     rows = [_cells(summary) for summary in summaries]
     for position, head in enumerate(("run", "algorithm", "screen", "liars")):
         widest = max(len(line) for row in rows for line in str(row[position]).split("\n"))
-        table.add_column(f"\n{head}", overflow="fold", min_width=widest)
+        table.add_column(f"\n{head}", overflow="fold", min_width=4 if narrow else widest)
     heads = ("test\nerror", "\nworst", "\ngain", "won/\nlost", "dis-\nagree", "trust\nhonest", "trust\nliars")
     for head in (*heads, "kB/\nlink", "\ns"):
         table.add_column(head, justify="right", no_wrap=True)

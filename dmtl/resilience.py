@@ -13,7 +13,7 @@ import networkx as nx
 import numpy as np
 
 from dmtl.build import Plan
-from dmtl.console import Line, ranks_words
+from dmtl.console import Line, counted, ranks_words
 from dmtl.topology import Topology, hears
 from dmtl.types import Needs, Screen
 
@@ -62,10 +62,10 @@ def verdict(found: Sequence[Stand], linear: bool) -> tuple[bool, str]:
         return not failing, "offers no protection: one liar moves its neighbours at will"
     if not failing:
         return True, "holds everywhere"
-    parts = [
-        f"{_ranks(ranks)}: {_count(one.liars, 'liar')} among {_count(one.neighbours, 'neighbour')}, holds {one.capacity}"
-        for one, ranks in _alike(failing)
-    ]
+    parts = []
+    for one, ranks in _alike(failing):
+        liars, neighbours = counted(one.liars, "liar"), counted(one.neighbours, "neighbour")
+        parts.append(f"{_ranks(ranks)}: {liars} among {neighbours}, holds {one.capacity}")
     return False, "cannot hold at " + "\n".join(parts)
 
 
@@ -120,19 +120,22 @@ def screen_lines(job: Plan) -> list[Line]:
     lines.append(Line("screen", names, " + ".join(names)))
     found = stands(job.topology, job.screen, liars)
     if liars:
-        lines += _against(found, job.screen.linear)
+        lines += _against(found, job)
     anywhere = most_liars_anywhere(job.topology, job.screen)
-    words = "any number of liars" if anywhere is None else "no liar" if not anywhere else _count(anywhere, "liar")
+    words = "any number of liars" if anywhere is None else "no liar" if not anywhere else counted(anywhere, "liar")
     lines.append(Line("holds_wherever_they_sit", anywhere, f"against {words}"))
     if liars and found and names[-1] == "cs-plus" and not job.topology.graph.is_directed():
         lines.append(_consensus(job.topology, liars, found))
     return lines
 
 
-def _against(found: Sequence[Stand], linear: bool) -> list[Line]:
+def _against(found: Sequence[Stand], job: Plan) -> list[Line]:
     if not found:
         return [Line("verdict", None, "nobody is honest")]
-    holds, words = verdict(found, linear)
+    holds, words = verdict(found, job.screen.linear)
+    if job.screen.linear and Needs.EDGEWISE in job.algorithm.needs:
+        name = job.config.algorithm["name"]
+        words = f"offers no protection of its own; what {name!r} itself bounds says: dmtl show {name}"
     rows = [f"{one.liars} of {one.neighbours}, holds {one.capacity}: {_ranks(ranks)}" for one, ranks in _alike(found)]
     shown = "\n".join(rows[:6] + [f"and {len(rows) - 6} kinds more"] * (len(rows) > 6))
     return [
@@ -151,7 +154,11 @@ def _consensus(topology: Topology, liars: Sequence[int], found: Sequence[Stand])
         "impossible": f"{b} >= mu_2 / 2 = {mu / 2:.3g}: no rule can promise it to all graphs of this mu_2",
     }[word]
     value = {"b": b, "mu_2": mu, "verdict": word}
-    return Line("consensus", value, f"{word}: {why}\nfor b={b} and equal weights, mu_2 of the honest ranks (Gaucher et al., 2025)")
+    return Line(
+        "consensus",
+        value,
+        f"{word}: {why}\nfor b={b} and equal weights, mu_2 of the honest ranks (Gaucher et al., 2025)",
+    )
 
 
 def _plain(stand: Stand) -> dict[str, int | bool]:
@@ -160,7 +167,3 @@ def _plain(stand: Stand) -> dict[str, int | bool]:
 
 def _ranks(ranks: Sequence[int]) -> str:
     return f"{'rank' if len(ranks) == 1 else 'ranks'} {ranks_words(ranks)}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

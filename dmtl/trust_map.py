@@ -8,7 +8,7 @@ import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
-from dmtl.figures import RED, new_figure
+from dmtl.figures import RED, literal, new_figure
 from dmtl.reading import RankRun, Run
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def trust_map(run: Run, title: str) -> Figure:
     axes.set_axis_off()
     axes.set_aspect("equal")
     axes.margins(0.1)
-    axes.set_title(title, fontsize=11)
+    axes.set_title(literal(title), fontsize=11)
     place = _layout(run)
     size = float(np.clip(4400 / run.size, 25, 420))
     # Reversed, so that trust is dark and stands out on white.
@@ -100,7 +100,7 @@ def _node(axes: Axes, run: Run, number: int, at: NDArray[np.float64], size: floa
     axes.scatter([x], [y], s=size, marker=marker, color=colour, edgecolors="white", zorder=3, label=label)
     if run.size > LABELLED:
         return
-    name = known.label.removeprefix("rank ") if known else str(number)
+    name = literal(known.label.removeprefix("rank ")) if known else str(number)
     if len(name) <= 3 and size > 120:
         axes.text(x, y, name, color="white", ha="center", va="center_baseline", fontsize=9, fontweight="bold", zorder=4)
     else:

@@ -217,10 +217,10 @@ def _render(watcher: Watcher, states: Sequence[RankState]) -> Table | str:
     if not states:
         return f"{watcher.place}: no rank has written anything yet"
     chosen = _chosen(states)
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, caption_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0, caption_justify="left")
     table.caption = _summary(watcher, states, len(chosen))
-    table.add_column("task", overflow="fold", max_width=24)
-    for head in ("rank", "round", "loss", "test error", "trusts least", "refused", "silent s"):
+    table.add_column("task", overflow="fold", min_width=8, max_width=24)
+    for head in ("rank", "round", "loss", "error", "distrusts", "refused", "silent"):
         table.add_column(head, justify="right", no_wrap=True)
     table.add_column("state", no_wrap=True)
     liars = {state.rank for state in states if state.byzantine}
@@ -241,6 +241,6 @@ def _cells(watcher: Watcher, one: RankState, liars: set[int]) -> list[str]:
         *("" if isnan(value) else number(value) for value in (one.loss, one.error)),
         mark,
         str(one.refused),
-        f"{one.silence:.0f}" if one.state in ("running", "late") else "",
+        f"{one.silence:.0f} s" if one.state in ("running", "late") else "",
         one.state,
     ]

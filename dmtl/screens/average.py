@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from dmtl.sums import TILE, weighted_sum
+from dmtl.sums import weighted_sum
 from dmtl.types import Mat, Mixed, Task, Vec, View
 
 __all__ = ["Average"]
@@ -49,6 +49,4 @@ class Average:
 
     def __call__(self, rows: Mat, weights: Vec, memory: Any, task: Task, view: View) -> Mixed:
         """One product of the weights with the rows."""
-        k, d = rows.shape
-        value = weights.dot(rows) if d <= TILE else weighted_sum(weights, rows)[0]
-        return Mixed(value, _ones(k - 1), ())
+        return Mixed(weighted_sum(weights, rows)[0], _ones(len(rows) - 1))
