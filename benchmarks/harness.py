@@ -21,7 +21,7 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
-from dmtl.graphs import Complete, Ring
+from dmtl.graphs.lattices import Complete, Ring
 from dmtl.topology import Topology, metropolis
 from dmtl.types import Vec
 

@@ -18,7 +18,7 @@ from dmtl.config import Config, Liars
 from dmtl.data.pool import Dataset, Pool
 from dmtl.data.split import choose_tasks, share, standardise
 from dmtl.errors import ConfigError
-from dmtl.graphs import check_connected
+from dmtl.graphs.common import check_connected
 from dmtl.node import Node
 from dmtl.registry import find
 from dmtl.rng import Purpose, stream

@@ -131,7 +131,7 @@ def run(print_config: bool, quiet: bool, **flags: Any) -> int:
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def list_pieces(kind: str | None, as_json: bool) -> None:
     """List all pieces, or those of one KIND, with a line about each."""
-    from dmtl.manual import print_list
+    from dmtl.commands.manual import print_list
 
     print_list(kind, as_json)
 
@@ -141,7 +141,7 @@ def list_pieces(kind: str | None, as_json: bool) -> None:
 @click.option("--kind", help="Where a name means two things.")
 def show(name: str, kind: str | None) -> None:
     """Show the manual page of a piece: what it computes, its settings, where it is from."""
-    from dmtl.manual import print_page
+    from dmtl.commands.manual import print_page
 
     print_page(name, kind)
 
@@ -151,7 +151,7 @@ def show(name: str, kind: str | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def check(as_json: bool, **flags: Any) -> None:
     """Check an experiment before any node hour is spent: graph, screen against liars, traffic, memory."""
-    from dmtl.check import print_check
+    from dmtl.commands.check import print_check
 
     print_check(_reader(flags)(), as_json)
 
@@ -165,7 +165,7 @@ def check(as_json: bool, **flags: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def topology(spec: str, ranks: int | None, weights: str, seed: int, draw: str | None, as_json: bool) -> None:
     """Show the facts of a topology, and draw it."""
-    from dmtl.check import print_topology
+    from dmtl.commands.check import print_topology
 
     print_topology(spec, ranks, weights, seed, draw, as_json)
 
@@ -177,7 +177,7 @@ def topology(spec: str, ranks: int | None, weights: str, seed: int, draw: str | 
 @click.option("--out", metavar="DIR", help="Write pictures and page there instead.")
 def report(runs: tuple[str, ...], as_json: bool, html: bool, out: str | None) -> None:
     """Compare one or more RUNS folders: table, and with --html pictures and a page."""
-    from dmtl.report import print_report
+    from dmtl.report.text import print_report
 
     print_report(runs, as_json, html, out)
 
@@ -187,7 +187,7 @@ def report(runs: tuple[str, ...], as_json: bool, html: bool, out: str | None) ->
 @click.option("--once", is_flag=True, help="Print the state once and stop.")
 def watch(run_folder: str, once: bool) -> None:
     """Watch a run in the terminal, from the ranks' own files."""
-    from dmtl.watch import watch_run
+    from dmtl.commands.watch import watch_run
 
     watch_run(run_folder, once)
 
@@ -196,6 +196,6 @@ def watch(run_folder: str, once: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def doctor(as_json: bool) -> int:
     """Find out what is wrong with MPI, the launcher or the installation."""
-    from dmtl.doctor import print_doctor
+    from dmtl.commands.doctor import print_doctor
 
     return int(print_doctor(as_json))

@@ -10,15 +10,15 @@ import pytest
 from click.testing import CliRunner
 
 from dmtl.build import plan
-from dmtl.check import examine, graph_lines
 from dmtl.cli import cli
+from dmtl.commands.check import examine, graph_lines
+from dmtl.commands.console import json_of
+from dmtl.commands.costs import measure
+from dmtl.commands.drawing import layout
+from dmtl.commands.resilience import consensus_words, honest_connectivity, most_liars_anywhere, stands, verdict
 from dmtl.config import load
-from dmtl.console import json_of
-from dmtl.costs import measure
-from dmtl.drawing import layout
 from dmtl.errors import CompatibilityError, ConfigError
-from dmtl.graphs import Complete, Grid, Hypercube, Path, Ring, Star, Torus
-from dmtl.resilience import consensus_words, honest_connectivity, most_liars_anywhere, stands, verdict
+from dmtl.graphs.lattices import Complete, Grid, Hypercube, Path, Ring, Star, Torus
 from dmtl.screens.average import Average
 from dmtl.screens.cs_plus import CSPlus
 from dmtl.screens.median import Median

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from dmtl import doctor
 from dmtl.cli import cli
-from dmtl.diagnosis import (
+from dmtl.commands import doctor
+from dmtl.commands.diagnosis import (
     Check,
     Loaded,
     belongs,
@@ -27,7 +27,7 @@ from dmtl.diagnosis import (
     threads_check,
     versions_check,
 )
-from dmtl.doctor import extras, load_apart, packages_check
+from dmtl.commands.doctor import extras, load_apart, packages_check
 from dmtl.transports.mpi import Launch, launch
 
 LIBRARIES = {

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dmtl import clique_graphs, graph_files, graphs, random_graphs
-from dmtl.clique_graphs import Barbell, Dumbbell, Octopus, TwoCastles
 from dmtl.errors import ConfigError
-from dmtl.graph_files import READERS, File, bundled, bundled_sources
-from dmtl.graphs import Complete, Exponential, Grid, Hypercube, Path, Ring, Star, Torus, check_connected
-from dmtl.random_graphs import BarabasiAlbert, ErdosRenyi, RandomRegular, SmallWorld
+from dmtl.graphs import cliques, drawn, files, lattices
+from dmtl.graphs.cliques import Barbell, Dumbbell, Octopus, TwoCastles
+from dmtl.graphs.common import check_connected
+from dmtl.graphs.drawn import BarabasiAlbert, ErdosRenyi, RandomRegular, SmallWorld
+from dmtl.graphs.files import READERS, File, bundled, bundled_sources
+from dmtl.graphs.lattices import Complete, Exponential, Grid, Hypercube, Path, Ring, Star, Torus
 from dmtl.registry import BUILTIN
 
 ANY_SIZE = [Ring(), Path(), Star(), Complete(), Grid(), Torus(), Exponential(), ErdosRenyi(1.0)]
@@ -153,9 +154,7 @@ def test_the_number_of_links_of_an_erdos_renyi_graph_is_p_of_all_pairs_within_fi
 
 def test_every_topology_named_in_the_registry_exists():
     named = {home.rpartition(":")[2] for home in BUILTIN["topology"].values()}
-    pieces = {
-        key for home in (graphs, clique_graphs, random_graphs, graph_files) for key in home.__all__ if key[0].isupper()
-    }
+    pieces = {key for home in (lattices, cliques, drawn, files) for key in home.__all__ if key[0].isupper()}
     assert named == pieces
 
 
@@ -381,7 +380,7 @@ def test_an_installed_package_finds_the_graphs_inside_itself(tmp_path, monkeypat
     (tmp_path / "topologies").mkdir()
     (tmp_path / "topologies" / "pair.edges").write_text("# source: Two.\n0 1\n", encoding="utf-8")
     (tmp_path / "topologies" / "README.md").write_text("no graph", encoding="utf-8")
-    monkeypatch.setattr(graph_files, "__file__", str(tmp_path / "graph_files.py"))
+    monkeypatch.setattr(files, "__file__", str(tmp_path / "graphs" / "files.py"))
     assert bundled_sources() == {"pair": "Two."}
     assert len(File("pair").graph(None, 0)) == 2
 

@@ -9,11 +9,11 @@ from click.testing import CliRunner
 
 from dmtl import registry
 from dmtl.cli import cli
-from dmtl.console import print_table, ranks_words, size_words
-from dmtl.docstrings import read
+from dmtl.commands.console import print_table, ranks_words, size_words
+from dmtl.commands.docstrings import read
+from dmtl.commands.manual import NEEDS, example, kind_of
 from dmtl.errors import ConfigError
-from dmtl.graph_files import bundled
-from dmtl.manual import NEEDS, example, kind_of
+from dmtl.graphs.files import bundled
 from dmtl.registry import kinds, names, where
 from dmtl.specs import make, parse, settings
 from dmtl.types import Needs

@@ -13,9 +13,9 @@ import pytest
 import tomli_w
 
 from dmtl.errors import ResultsError
-from dmtl.metrics import compare, summarise
-from dmtl.reading import Run, read_run
-from dmtl.summary import Summary
+from dmtl.report.metrics import compare, summarise
+from dmtl.report.reading import Run, read_run
+from dmtl.report.summary import Summary
 
 CONFIG: dict[str, Any] = {
     "name": "small",

@@ -18,10 +18,10 @@ from click.testing import CliRunner, Result
 
 from dmtl.cli import cli
 from dmtl.errors import ConfigError, ResultsError
-from dmtl.reading import read_run
-from dmtl.report import number, quartiles, short
-from dmtl.summary import Outcome, Series, Summary
-from dmtl.trust_map import given
+from dmtl.report.reading import read_run
+from dmtl.report.summary import Outcome, Series, Summary
+from dmtl.report.text import number, quartiles, short
+from dmtl.report.trust_map import given
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("jinja2")
@@ -221,7 +221,7 @@ def test_without_matplotlib_the_table_comes_and_pictures_say_what_to_install(
 
 def test_the_table_loads_neither_matplotlib_nor_jinja2(runs: tuple[str, ...]) -> None:
     code = (
-        "import sys; from dmtl.report import print_report; print_report((sys.argv[1],), False, False, None); "
+        "import sys; from dmtl.report.text import print_report; print_report((sys.argv[1],), False, False, None); "
         "assert not {'matplotlib', 'jinja2', 'mpi4py', 'scipy.optimize'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code, runs[0]], check=True, capture_output=True)
@@ -229,7 +229,8 @@ def test_the_table_loads_neither_matplotlib_nor_jinja2(runs: tuple[str, ...]) ->
 
 def test_pictures_leave_pyplot_alone(runs: tuple[str, ...], tmp_path: Path) -> None:
     code = (
-        "import sys; from dmtl.report import print_report; print_report((sys.argv[1],), False, True, sys.argv[2]); "
+        "import sys; from dmtl.report.text import print_report\n"
+        "print_report((sys.argv[1],), False, True, sys.argv[2])\n"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code, runs[2], str(tmp_path)], check=True, capture_output=True)
@@ -250,7 +251,7 @@ def test_a_crowd_is_told_by_quartiles() -> None:
 
 @pytest.mark.parametrize("ranks", [1, 3, 30])
 def test_runs_that_came_apart_or_measured_nothing_are_drawn_all_the_same(ranks: int) -> None:
-    from dmtl.figures import curves, errors, png
+    from dmtl.report.figures import curves, errors, png
 
     whole = summary_of([0.5] * ranks, "alone")
     wild = summary_of([1e200] * ranks, "wild", "alone")
@@ -260,8 +261,8 @@ def test_runs_that_came_apart_or_measured_nothing_are_drawn_all_the_same(ranks: 
 
 
 def test_the_same_runs_give_the_same_pictures(runs: tuple[str, ...], page: Path) -> None:
-    from dmtl.figures import png
-    from dmtl.trust_map import trust_map
+    from dmtl.report.figures import png
+    from dmtl.report.trust_map import trust_map
 
     assert png(trust_map(read_run(runs[1]), "together")) == (page / "trust-2-together.png").read_bytes()
 

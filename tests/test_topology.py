@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dmtl.errors import ConfigError
-from dmtl.graphs import Complete, Exponential, Hypercube, Path, Ring, Star, Torus
+from dmtl.graphs.lattices import Complete, Exponential, Hypercube, Path, Ring, Star, Torus
 from dmtl.rng import Purpose
 from dmtl.topology import Topology, facts, hears, laplacian, max_degree, metropolis, uniform
 

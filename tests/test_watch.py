@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from dmtl import watch
 from dmtl.cli import cli
+from dmtl.commands import watch
+from dmtl.commands.watch import RankState, Watcher, latest, watch_run
 from dmtl.errors import ResultsError
-from dmtl.watch import RankState, Watcher, latest, watch_run
 
 START = {"event": "start", "byzantine": False, "sources": [], "targets": [], "message": [1, 2]}
 END = {"event": "end", "round": 10, "seconds": 1.0}

@@ -10,8 +10,8 @@ from math import inf, isnan
 import numpy as np
 from numpy.typing import NDArray
 
-from dmtl.reading import Column, RankRun, Run, spec_text
-from dmtl.summary import Outcome, Series, Summary
+from dmtl.report.reading import Column, RankRun, Run, spec_text
+from dmtl.report.summary import Outcome, Series, Summary
 
 __all__ = ["HEADLINES", "compare", "metric", "summarise"]
 

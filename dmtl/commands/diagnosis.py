@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from dmtl.console import counted
+from dmtl.commands.console import counted
 from dmtl.transports.mpi import Launch, mismatch
 
 __all__ = [

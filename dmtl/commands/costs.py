@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dmtl.build import Plan
-from dmtl.console import Line, size_words, span_words
+from dmtl.commands.console import Line, size_words, span_words
 from dmtl.data.pool import Dataset, Pool
 from dmtl.results import flatten, portable
 

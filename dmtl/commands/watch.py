@@ -11,9 +11,9 @@ from math import isnan, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dmtl.metrics import HEADLINES
-from dmtl.reading import list_ranks, read_config
-from dmtl.report import number, terminal
+from dmtl.report.metrics import HEADLINES
+from dmtl.report.reading import list_ranks, read_config
+from dmtl.report.text import number, terminal
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -11,7 +11,7 @@ from math import log
 import networkx as nx
 
 from dmtl.errors import ConfigError
-from dmtl.graphs import check_connected, from_edges, size
+from dmtl.graphs.common import check_connected, from_edges, size
 from dmtl.rng import Purpose, stream
 
 __all__ = ["BarabasiAlbert", "ErdosRenyi", "RandomRegular", "SmallWorld"]

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import click
 
-from dmtl import diagnosis
-from dmtl.check import cores
-from dmtl.console import print_json, print_table
-from dmtl.diagnosis import Check, Loaded
+from dmtl.commands import diagnosis
+from dmtl.commands.check import cores
+from dmtl.commands.console import print_json, print_table
+from dmtl.commands.diagnosis import Check, Loaded
 from dmtl.errors import TransportError
 from dmtl.transports.mpi import Launch, launch, world
 

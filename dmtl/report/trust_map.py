@@ -8,8 +8,8 @@ import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
-from dmtl.figures import RED, literal, new_figure
-from dmtl.reading import RankRun, Run
+from dmtl.report.figures import RED, literal, new_figure
+from dmtl.report.reading import RankRun, Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

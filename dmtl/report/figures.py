@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dmtl.summary import Outcome, Summary
+from dmtl.report.summary import Outcome, Summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -44,7 +44,7 @@ class File:
 
 def bundled() -> dict[str, pathlib.Path]:
     """Name and path of every graph that comes with dmtl."""
-    here = pathlib.Path(__file__).parent
+    here = pathlib.Path(__file__).parent.parent
     inside = here / "topologies"  # a wheel has the folder inside the package, a source checkout beside it
     folder = inside if inside.is_dir() else here.parent / "topologies"
     found = sorted(folder.iterdir()) if folder.is_dir() else []

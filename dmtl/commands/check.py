@@ -16,11 +16,11 @@ from typing import Any
 import networkx as nx
 
 from dmtl.build import Plan, plan
+from dmtl.commands.console import Line, json_of, print_json, print_sections, ranks_words, span_words
+from dmtl.commands.costs import Share, measure, memory_lines, share_lines, traffic_lines
+from dmtl.commands.resilience import components, screen_lines
 from dmtl.config import load
-from dmtl.console import Line, json_of, print_json, print_sections, ranks_words, span_words
-from dmtl.costs import Share, measure, memory_lines, share_lines, traffic_lines
 from dmtl.registry import find
-from dmtl.resilience import components, screen_lines
 from dmtl.specs import make, parse
 from dmtl.topology import Topology, facts
 from dmtl.transports.mpi import launch
@@ -50,7 +50,7 @@ def print_topology(spec: str, ranks: int | None, weights: str, seed: int, draw: 
     source = graph.graph.get("source", "")
     lines.append(Line("source", source, source))
     if draw:
-        from dmtl.drawing import save_picture
+        from dmtl.commands.drawing import save_picture
 
         save_picture(graph, parsed, Path(draw))
         lines.append(Line("picture", draw, draw))

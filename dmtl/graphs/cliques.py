@@ -12,7 +12,7 @@ from itertools import pairwise, product
 import networkx as nx
 
 from dmtl.errors import ConfigError
-from dmtl.graphs import clique, from_edges, size
+from dmtl.graphs.common import clique, from_edges, size
 
 __all__ = ["Barbell", "Dumbbell", "Octopus", "TwoCastles"]
 

@@ -13,7 +13,7 @@ import networkx as nx
 import numpy as np
 
 from dmtl.build import Plan
-from dmtl.console import Line, counted, ranks_words
+from dmtl.commands.console import Line, counted, ranks_words
 from dmtl.topology import Topology, hears
 from dmtl.types import Needs, Screen
 

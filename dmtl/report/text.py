@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dmtl.metrics import compare
-from dmtl.reading import read_run
-from dmtl.summary import Outcome, Summary
+from dmtl.report.metrics import compare
+from dmtl.report.reading import read_run
+from dmtl.report.summary import Outcome, Summary
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -49,7 +49,7 @@ def print_report(runs: tuple[str, ...], as_json: bool, html: bool, out: str | No
     else:
         _print_tables(summaries)
     if html or out:
-        from dmtl.page import write_page
+        from dmtl.report.page import write_page
 
         page = write_page(read, summaries, warnings, Path(out) if out else read[0].place)
         print(f"pictures and page: {page}", file=sys.stderr if as_json else sys.stdout)

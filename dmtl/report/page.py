@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from dmtl.errors import ConfigError
-from dmtl.reading import Run
+from dmtl.report.reading import Run
+from dmtl.report.summary import Summary
 from dmtl.results import writing
-from dmtl.summary import Summary
 
 __all__ = ["write_page"]
 
@@ -58,11 +58,11 @@ def _render(
 ) -> str:
     from jinja2 import Environment, StrictUndefined
 
-    from dmtl.report import MANY, number, quartiles
+    from dmtl.report.text import MANY, number, quartiles
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["number"] = number
-    template = environment.from_string(files("dmtl").joinpath("page.html.j2").read_text("utf-8"))
+    template = environment.from_string(files("dmtl.report").joinpath("page.html.j2").read_text("utf-8"))
     return template.render(
         summaries=summaries,
         pictures=pictures,
@@ -122,8 +122,8 @@ def _facts(run: Run) -> Mapping[str, str]:
 
 
 def _pictures(runs: Sequence[Run], summaries: Sequence[Summary]) -> list[Picture]:
-    from dmtl.figures import curves, errors, png
-    from dmtl.trust_map import trust_map
+    from dmtl.report.figures import curves, errors, png
+    from dmtl.report.trust_map import trust_map
 
     found = [
         Picture("errors.png", png(errors(summaries)), "Who gained by talking?", _errors_alt(summaries), _ERRORS),
@@ -154,21 +154,21 @@ _CURVES = (
 
 
 def _errors_alt(summaries: Sequence[Summary]) -> str:
-    from dmtl.report import number
+    from dmtl.report.text import number
 
     parts = [f"{one.name} {number(one.error)} (worst {number(one.worst)})" for one in summaries]
     return f"Errors of each rank by run. Means: {', '.join(parts)}. The numbers are in the table by task."
 
 
 def _curves_alt(summaries: Sequence[Summary]) -> str:
-    from dmtl.report import number
+    from dmtl.report.text import number
 
     parts = [f"{one.name}: loss {number(one.loss)}, disagreement {number(one.disagreement)}" for one in summaries]
     return f"Loss, test error and disagreement by round. At the end, {'; '.join(parts)}."
 
 
 def _trust_caption(summary: Summary) -> str:
-    from dmtl.report import number
+    from dmtl.report.text import number
 
     liars = f"{summary.liars} of {summary.ranks} ranks lie" if summary.liars else f"{summary.ranks} ranks, no liar"
     if summary.trust_honest is None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from dmtl.console import print_json, print_table
-from dmtl.docstrings import Page, Setting, read
+from dmtl.commands.console import print_json, print_table
+from dmtl.commands.docstrings import Page, Setting, read
 from dmtl.errors import unknown
-from dmtl.graph_files import bundled, bundled_sources
+from dmtl.graphs.files import bundled, bundled_sources
 from dmtl.registry import kinds, names, where
 from dmtl.types import Needs
 

@@ -11,7 +11,7 @@ import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
-from dmtl.console import counted
+from dmtl.commands.console import counted
 from dmtl.errors import ConfigError
 from dmtl.specs import Spec, make
 

@@ -1,0 +1,1 @@
+"""What a run says afterwards: its files read, its numbers, its pictures and its page."""
