@@ -213,7 +213,7 @@ def test_without_matplotlib_the_table_comes_and_pictures_say_what_to_install(
     runs: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = importlib.util.find_spec
-    monkeypatch.setattr("dmtl.page.find_spec", lambda name: None if name == "matplotlib" else real(name))
+    monkeypatch.setattr("dmtl.report.page.find_spec", lambda name: None if name == "matplotlib" else real(name))
     assert dmtl("report", *runs).exit_code == 0
     with pytest.raises(ConfigError, match=r"need matplotlib and jinja2: pip install 'dmtl\[report\]'"):
         dmtl("report", *runs, "--html")

@@ -1,7 +1,7 @@
 """Comparing runs: a table in the terminal or batch log, a JSON document for programs, or pictures and a page.
 
 The JSON document has three keys: ``version`` (1; it rises when a key changes its meaning or goes), ``warnings`` (a list
-of sentences) and ``runs``, a list in the order given, each with the keys of ``dmtl.summary.Summary``.
+of sentences) and ``runs``, a list in the order given, each with the keys of ``dmtl.report.summary.Summary``.
 """
 
 from __future__ import annotations
