@@ -87,9 +87,9 @@ say "ten people's watches, ten ranks, four runs of the same network"
 say "1/4 everybody learns alone"
 run 10 "${common[@]}" --algorithm local --out $out/alone --quiet
 say "2/4 they cooperate"
-run 10 "${common[@]}" --out $out/cooperating --quiet
+run 10 "${common[@]}" --out $out/together --quiet
 say "3/4 two of them lie, and everybody believes them"
 run 10 "${common[@]}" "${lies[@]}" --out $out/believing --quiet
 say "4/4 the same two lie, and everybody screens what they hear"
 run 10 "${common[@]}" "${lies[@]}" --screen self-centred-clipping:b=2 --out $out/screening --quiet
-"$bin/dmtl" report $out/alone $out/cooperating $out/believing $out/screening --html --out $out
+"$bin/dmtl" report $out/alone $out/together $out/believing $out/screening --html --out $out

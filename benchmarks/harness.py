@@ -154,8 +154,17 @@ def machine(facts: dict[str, Any], load: str) -> str:
     """One line about where this was measured; ``facts`` come from a worker, ``load`` is that before the start."""
     return (
         f"{os.cpu_count()} cores ({_processor()}), load average before {load}, Python {platform.python_version()}, "
-        f"numpy {np.__version__}, mpi4py {facts['mpi4py']}, {facts['library']}"
+        f"numpy {np.__version__}, mpi4py {facts['mpi4py']}, {facts['library']}{_addresses()}"
     )
+
+
+def _addresses() -> str:
+    """Say so where code lies at the same address in all processes, which matters if ranks share cores."""
+    try:
+        flags = int(Path("/proc/self/personality").read_text(encoding="utf-8"), 16)
+    except OSError:
+        return ""
+    return ", no address randomisation" if flags & 0x0040000 else ""
 
 
 def facts() -> dict[str, str]:
