@@ -9,6 +9,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
+
 from dmtl.build import Plan, plan
 from dmtl.config import digest, load
 from dmtl.errors import CompatibilityError, DmtlError
@@ -52,6 +54,8 @@ def _simulated(raw: Mapping[str, Any], quiet: bool) -> int:
     check_free(job.config)
     nodes = [job.node(rank) for rank in range(job.topology.size)]
     _warn(job, quiet)
+    if not quiet:
+        print(f"dmtl: {len(nodes)} ranks in this one process; mpirun gives each its own", file=sys.stderr, flush=True)
     place = prepare(job)
     with ExitStack() as stack:
         bar = stack.enter_context(Progress(config.rounds, not quiet))
@@ -165,7 +169,7 @@ def _identity(job: Plan, node: Node) -> str:
     ):
         mixed.update(part.encode())
     for array in (job.pool.x, job.pool.y, job.pool.task):
-        mixed.update(array.tobytes())
+        mixed.update(np.ascontiguousarray(array).data)
     return mixed.hexdigest()
 
 

@@ -15,7 +15,7 @@ from dmtl.errors import DmtlError, TransportError
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-__all__ = ["Launch", "launch", "mismatch", "started", "world"]
+__all__ = ["Launch", "guard", "launch", "mismatch", "started", "world"]
 
 _LAUNCHERS = (
     ("Open MPI", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
@@ -69,9 +69,14 @@ def world() -> MPI.Intracomm:
     launched = launch()
     if launched.size > 1 and comm.size == 1:
         raise TransportError(mismatch(launched, MPI.Get_library_version()))
-    if comm.size > 1:
-        sys.excepthook = _abort_job
+    guard()
     return comm
+
+
+def guard() -> None:
+    """From now on an uncaught exception on this rank is shown and ends the whole job."""
+    if started():
+        sys.excepthook = _abort_job
 
 
 def mismatch(launched: Launch, library: str) -> str:

@@ -14,6 +14,7 @@ from mpi4py import MPI
 from dmtl.errors import TransportError
 from dmtl.mailbox import Mailbox
 from dmtl.node import Node
+from dmtl.transports.mpi import guard
 from dmtl.types import Inbox, Outbox, View
 
 __all__ = ["Prompt", "Rushing", "connect"]
@@ -44,6 +45,7 @@ def connect(comm: MPI.Intracomm, node: Node) -> Prompt | Rushing:
     f, d = node.message_shape
     if f * d > LARGEST:
         raise TransportError(f"a message of {f} x {d} numbers is too long: MPI carries {LARGEST}. Share less.")
+    guard()
     own = comm.Dup()
     return Rushing(own, node) if node.rushing else Prompt(own, node)
 
