@@ -14,11 +14,11 @@ from dmtl.cli import cli
 from dmtl.commands.check import examine, graph_lines
 from dmtl.commands.console import json_of
 from dmtl.commands.costs import measure
-from dmtl.commands.drawing import layout
 from dmtl.commands.resilience import consensus_words, honest_connectivity, most_liars_anywhere, stands, verdict
 from dmtl.config import load
 from dmtl.errors import CompatibilityError, ConfigError
 from dmtl.graphs.lattices import Complete, Grid, Hypercube, Path, Ring, Star, Torus
+from dmtl.report.layouts import layout
 from dmtl.screens.average import Average
 from dmtl.screens.cs_plus import CSPlus
 from dmtl.screens.median import Median

@@ -20,8 +20,8 @@ from dmtl.cli import cli
 from dmtl.errors import ConfigError, ResultsError
 from dmtl.report.reading import read_run
 from dmtl.report.summary import Outcome, Series, Summary
-from dmtl.report.text import number, quartiles, short
 from dmtl.report.trust_map import given
+from dmtl.report.words import number, quartiles, short
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("jinja2")

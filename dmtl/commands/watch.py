@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dmtl.report.metrics import HEADLINES
 from dmtl.report.reading import list_ranks, read_config
-from dmtl.report.text import number, terminal
+from dmtl.report.words import number, terminal
 
 if TYPE_CHECKING:
     from rich.table import Table

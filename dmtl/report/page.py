@@ -15,6 +15,7 @@ from typing import Any
 from dmtl.errors import ConfigError
 from dmtl.report.reading import Run
 from dmtl.report.summary import Summary
+from dmtl.report.words import MANY, number, quartiles
 from dmtl.results import writing
 
 __all__ = ["write_page"]
@@ -57,8 +58,6 @@ def _render(
     runs: Sequence[Run], summaries: Sequence[Summary], warnings: Sequence[str], pictures: Sequence[Picture]
 ) -> str:
     from jinja2 import Environment, StrictUndefined
-
-    from dmtl.report.text import MANY, number, quartiles
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["number"] = number
@@ -129,11 +128,11 @@ def _pictures(runs: Sequence[Run], summaries: Sequence[Summary]) -> list[Picture
         Picture("errors.png", png(errors(summaries)), "Who gained by talking?", _errors_alt(summaries), _ERRORS),
         Picture("curves.png", png(curves(summaries)), "How did they learn?", _curves_alt(summaries), _CURVES),
     ]
-    for number, (run, summary) in enumerate(zip(runs, summaries, strict=True), 1):
+    for place, (run, summary) in enumerate(zip(runs, summaries, strict=True), 1):
         slug = re.sub(r"[^\w-]+", "-", summary.name).strip("-")
         content = png(trust_map(run, summary.name))
         alt = f"Graph of {summary.name}: who hears whom, with how much trust."
-        found.append(Picture(f"trust-{number}-{slug}.png", content, summary.name, alt, _trust_caption(summary)))
+        found.append(Picture(f"trust-{place}-{slug}.png", content, summary.name, alt, _trust_caption(summary)))
     return found
 
 
@@ -154,21 +153,18 @@ _CURVES = (
 
 
 def _errors_alt(summaries: Sequence[Summary]) -> str:
-    from dmtl.report.text import number
 
     parts = [f"{one.name} {number(one.error)} (worst {number(one.worst)})" for one in summaries]
     return f"Errors of each rank by run. Means: {', '.join(parts)}. The numbers are in the table by task."
 
 
 def _curves_alt(summaries: Sequence[Summary]) -> str:
-    from dmtl.report.text import number
 
     parts = [f"{one.name}: loss {number(one.loss)}, disagreement {number(one.disagreement)}" for one in summaries]
     return f"Loss, test error and disagreement by round. At the end, {'; '.join(parts)}."
 
 
 def _trust_caption(summary: Summary) -> str:
-    from dmtl.report.text import number
 
     liars = f"{summary.liars} of {summary.ranks} ranks lie" if summary.liars else f"{summary.ranks} ranks, no liar"
     if summary.trust_honest is None:

@@ -14,22 +14,17 @@ from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from dmtl.report.metrics import compare
+from dmtl.report.page import write_page
 from dmtl.report.reading import read_run
 from dmtl.report.summary import Outcome, Summary
+from dmtl.report.words import MANY, WIDTH, number, quartiles, short, terminal
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
 
-__all__ = ["number", "print_report", "quartiles", "short", "terminal"]
+__all__ = ["print_report"]
 
-WIDTH = 100
-"""columns where there is no terminal to ask: what a batch log shows without wrapping"""
-MANY = 20
-"""ranks above which quartiles stand for people"""
 ABREAST = 7
 """runs side by side in one table of people"""
 
@@ -49,45 +44,8 @@ def print_report(runs: tuple[str, ...], as_json: bool, html: bool, out: str | No
     else:
         _print_tables(summaries)
     if html or out:
-        from dmtl.report.page import write_page
-
         page = write_page(read, summaries, warnings, Path(out) if out else read[0].place)
         print(f"pictures and page: {page}", file=sys.stderr if as_json else sys.stdout)
-
-
-def terminal() -> Console:
-    """Standard output, plain and as wide as a batch log where it is no terminal."""
-    from rich.console import Console
-
-    console = Console(markup=False, highlight=False, emoji=False)
-    return console if console.is_terminal else Console(markup=False, highlight=False, emoji=False, width=WIDTH)
-
-
-def number(value: float | None, sign: bool = False) -> str:
-    """About three digits of a number, at most seven characters wide; '-' for what is not known."""
-    if value is None:
-        return "-"
-    size = abs(value)
-    if value == 0:
-        form = ".0f"
-    elif not 1e-3 <= size < 1e5:
-        form = ".0e"
-    else:
-        form = ".3f" if size < 1 else ".2f" if size < 10 else ".1f" if size < 100 else ".0f"
-    return f"{value:+{form}}" if sign else f"{value:{form}}"
-
-
-def short(spec: str) -> str:
-    """The names alone of pieces joined by +, without their settings."""
-    return "+".join(part.partition(":")[0] for part in spec.split("+")) or "-"
-
-
-def quartiles(summary: Summary) -> list[float | None]:
-    """Lowest, lower quartile, median, upper quartile and highest error of the honest ranks."""
-    errors = [outcome.error for outcome in summary.outcomes if not outcome.byzantine and outcome.error is not None]
-    if not errors:
-        return [None] * 5
-    return [float(value) for value in np.quantile(errors, [0, 0.25, 0.5, 0.75, 1])]
 
 
 def _print_tables(summaries: Sequence[Summary]) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
 from dmtl.report.figures import RED, literal, new_figure
+from dmtl.report.layouts import layout
 from dmtl.report.reading import RankRun, Run
 
 if TYPE_CHECKING:
@@ -58,13 +59,11 @@ def given(rank: RankRun) -> list[float]:
 
 
 def _layout(run: Run) -> Places:
-    """The same for the same graph: a circle for small rings, else springs."""
+    """As ``dmtl topology`` draws it; a run whose config.toml is lost is drawn as its links pull it."""
     graph = nx.Graph()
     graph.add_nodes_from(range(run.size))
     graph.add_edges_from((source, rank.rank) for rank in run.ranks for source in rank.sources)
-    ring = run.size <= 40 and all(degree == 2 for _, degree in graph.degree)
-    found: dict[int, Any] = nx.circular_layout(graph) if ring else nx.spring_layout(graph, seed=0)
-    return {rank: np.asarray(point, dtype=np.float64) for rank, point in found.items()}
+    return dict(enumerate(layout(graph, dict(run.config.get("topology", {"name": "unknown"})))))
 
 
 def _arrows(axes: Axes, run: Run, rank: RankRun, place: Places, look: tuple[float, ScalarMappable]) -> None:
