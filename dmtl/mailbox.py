@@ -50,7 +50,7 @@ class Mailbox:
         """Copy an outbox in; return whether every target gets a message of its own."""
         own, edges = outbox
         for row, words in enumerate(own):
-            self._own[row][:] = words
+            self._own[row][...] = words
         if edges is None:
             return False
         self.edges[:] = edges
@@ -87,4 +87,4 @@ def _inbox(block: Block, age: NDArray[np.int64]) -> Inbox:
     shown.flags.writeable = False
     age.flags.writeable = False
     rows = tuple(shown[:, row] for row in range(shown.shape[1]))
-    return Inbox(shown[1:], age, rows, CAP[block.itemsize])
+    return Inbox(shown[1:], age, rows, shown.reshape(len(block), -1), CAP[block.itemsize])

@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike
 from dmtl.errors import DivergedError
 from dmtl.mailbox import CAP, Mailbox
 from dmtl.sums import weighted_sum
-from dmtl.types import Algorithm, Attack, Block, Inbox, Mixed, Outbox, Screen, Task, Vec, View
+from dmtl.types import Algorithm, Attack, Block, Inbox, Mat, Mixed, Outbox, Screen, Task, Vec, View
 
 __all__ = ["Mixer", "Node", "NodeState"]
 
@@ -43,7 +43,7 @@ class NodeState(NamedTuple):
 class Mixer:
     """The screen bound to one round's inbox: ``mix(row)``. Lives for one step."""
 
-    __slots__ = ("inbox", "memory", "node", "sound", "trusted", "view")
+    __slots__ = ("inbox", "memory", "node", "sound", "sums", "trusted", "view")
 
     def __init__(self, node: Node, state: NodeState, inbox: Inbox) -> None:
         self.node = node
@@ -52,16 +52,25 @@ class Mixer:
         self.inbox = inbox
         self.trusted = node.ones
         """(k_in,) the screen's trust in row 0"""
+        self.sums: Mat | None = None
+        """(f, d) the plain sums of all rows, where a message has several and none was bad"""
         self.sound: Vec | None = None
         """the last plain sum, known to be finite, so that nobody looks at it twice"""
 
     def __call__(self, row: int = 0, own: Vec | None = None) -> Vec:
         """Robust weighted average (d,) of one message row."""
         if self.node.linear and own is None:
-            value, square = weighted_sum(self.view.weights, self.inbox.rows[row])
+            if self.sums is not None:
+                kept: Vec = self.sums[row]
+                return kept
+            value, square = weighted_sum(self.view.weights, self.inbox.flat)
             if square <= self.node.limit:  # false for NaN too
-                self.sound = value
-                return value
+                if self.node.rows == 1:
+                    self.sound = value
+                    return value
+                # One product has averaged all rows: keep the others for when they are asked for.
+                self.sums = value.reshape(self.node.rows, -1)
+                return self(row)
         return self._screened(row, own).value
 
     def trust(self, row: int = 0, own: Vec | None = None) -> Vec:
@@ -94,7 +103,7 @@ class Mixer:
 class Node:
     """What stays the same on a rank for a whole run."""
 
-    __slots__ = ("algorithm", "attack", "dtype", "limit", "linear", "ones", "rushers", "screen", "task", "view")
+    __slots__ = ("algorithm", "attack", "dtype", "limit", "linear", "ones", "rows", "rushers", "screen", "task", "view")
 
     def __init__(
         self,
@@ -128,6 +137,7 @@ class Node:
         self.limit = float(CAP[self.dtype.itemsize] * view.weights.min() / 2) ** 2
         self.attack = attack
         self.rushers = rushers
+        self.rows = algorithm.message_shape(task)[0]
 
     @property
     def message_shape(self) -> tuple[int, int]:
@@ -156,7 +166,7 @@ class Node:
     def speak(self, state: NodeState, heard: Inbox) -> tuple[Outbox, NodeState]:
         """What it says this round; a liar has ``heard`` last round's messages, or this round's if it is rushing."""
         message = self.algorithm.send(state.model, state.view)
-        honest = Outbox(message) if isinstance(message, tuple) else Outbox((), message)
+        honest = _new(Outbox, (message, None) if isinstance(message, tuple) else ((), message))
         if self.attack is None:
             return honest, state
         truth = per_edge(honest, len(state.view.targets), self.message_shape)
@@ -175,7 +185,7 @@ class Node:
                 f"Lower the step size."
             )
         # Made in every round: the bare constructor takes half the time of the class call.
-        after = _new(View, (*view[:-2], mixer.trusted, view.round + 1))
+        after = _new(View, view[:-2] + (mixer.trusted, view.round + 1))  # noqa: RUF005
         return _new(NodeState, (after, model, mixer.memory, state.attack, inbox))
 
 

@@ -124,6 +124,8 @@ class Inbox(NamedTuple):
     """(k_in,) rounds since it was sent: 0 fresh, -1 nothing there (never came, silent, dead)"""
     rows: tuple[Mat, ...]
     """f matrices (1 + k_in, d): the own vector first, then the neighbours'; one product averages them"""
+    flat: Mat
+    """(1 + k_in, f * d) all rows at once, in one piece of memory"""
     cap: float
     """the largest Euclidean norm that a message may have"""
 

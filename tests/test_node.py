@@ -12,7 +12,7 @@ from dmtl.mailbox import CAP, Mailbox, nothing
 from dmtl.node import Mixer, Node
 from dmtl.screens.average import Average
 from dmtl.screens.median import Median
-from dmtl.sums import TILE, weighted_sum
+from dmtl.sums import SMALL, weighted_sum
 from dmtl.types import Mixed, Outbox
 from tests.networks import GRAPHS, network, quadratics
 
@@ -109,11 +109,11 @@ def test_an_inbox_cannot_be_written_to():
 
 @given(
     k=st.integers(1, 6),
-    d=st.sampled_from([1, 7, TILE // 4, TILE + 1, 3 * TILE + 5]),
+    d=st.sampled_from([1, 7, SMALL // 4, SMALL + 1, 13 * SMALL + 5]),
     seed=st.integers(0, 1000),
     place=st.none() | st.tuples(st.integers(0, 6), st.floats(0, 1), st.sampled_from(BAD)),
 )
-def test_the_tiled_sum_is_the_sum_and_its_square_shows_every_bad_row(k, d, seed, place):
+def test_the_weighted_sum_is_the_sum_and_its_square_shows_every_bad_row(k, d, seed, place):
     rng = np.random.default_rng(seed)
     rows, weights = rng.standard_normal((1 + k, d)), rng.uniform(0.1, 1, 1 + k)
     if place:

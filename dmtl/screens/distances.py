@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dmtl.sums import TILE, weighted_sum
+from dmtl.sums import weighted_sum
 from dmtl.types import Mat, Mixed, Vec
 
 __all__ = ["clipped_average", "distances", "shares", "tiles"]
 
+TILE = 16384
+"""columns worked on at a time, so that they stay in the cache"""
 _FAINT = 1e-290
 """a squared length below this has lost digits to underflow"""
 _LIFT = 2.0**900
