@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from dmtl.compat import check_graph, check_node
 from dmtl.config import Config, Liars
+from dmtl.data.partition import task_count
 from dmtl.data.pool import Dataset, Pool
 from dmtl.data.split import choose_tasks, share, standardise
 from dmtl.errors import ConfigError
@@ -79,7 +80,7 @@ class Plan:
 
     def label(self, rank: int) -> str:
         """What a rank's task is called in the data."""
-        natural = self.config.partition["name"] == "natural"
+        natural = self.config.partition == {"name": "natural"}
         return self.pool.labels[rank] if natural and self.pool.labels else f"rank {rank}"
 
 
@@ -92,17 +93,18 @@ def plan(config: Config, ranks: int = 0) -> Plan:
     ranks = ranks or config.ranks or _own_size(topology_piece, config.seed)
     pool = make("data", config.data).load(ranks or 8, config.seed)
     pool = choose_tasks(pool, config.tasks) if config.tasks else pool
-    ranks = ranks or (len(np.unique(pool.task)) if config.partition["name"] == "natural" else 8)
+    spread = config.partition or {"name": "natural" if task_count(pool) > 1 else "iid"}
+    ranks = ranks or (task_count(pool) if spread == {"name": "natural"} else 8)
     graph = topology_piece.graph(ranks, config.seed)
     check_connected(graph, f"topology {config.topology['name']!r}")
     topology = Topology(graph, find("weights", config.weights)(graph))
-    rows = make("partition", config.partition).assign(pool, ranks, config.seed)
+    rows = make("partition", spread).assign(pool, ranks, config.seed)
     groups = _place(config.byzantine, ranks, config.seed)
     algorithm, screen = make("algorithm", config.algorithm), _screen(config.screen)
     lies = {rank: _lie(group) for group in groups for rank in group.ranks}
     task = make("task", config.task or {"name": _task_for(pool.classes)})
     warnings = check_graph(algorithm, screen, topology, lies, config)
-    explicit = _explicit(config, ranks, groups, task)
+    explicit = _explicit(msgspec.structs.replace(config, partition=spread), ranks, groups, task)
     return Plan(explicit, topology, algorithm, screen, lies, pool, rows, task, tuple(warnings))
 
 

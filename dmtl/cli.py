@@ -43,7 +43,9 @@ _OPTIONS = [
     click.option("--data", metavar=_PIECE, help="Whose data; a user's own: file:PATH."),
     click.option("--task", metavar=_PIECE, help="Loss; left out, it follows from the data."),
     click.option("--tasks", metavar="LIST", help="Which natural tasks to take, such as 0-7 or 0,3,5-9."),
-    click.option("--partition", metavar=_PIECE, help="How the data are spread over the ranks."),
+    click.option(
+        "--partition", metavar=_PIECE, help="How the data are spread over the ranks; left out: natural tasks, or iid."
+    ),
     click.option("--test", metavar="SHARE", type=float, help="Share of each rank's data kept for testing."),
     click.option(
         "--held-out", metavar="SHARE", type=float, help="Share of the training data kept for tuning and screens."

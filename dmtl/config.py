@@ -43,7 +43,8 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tr
     data: Spec = _piece("synthetic")
     task: Spec | None = None
     """None: least-squares, logistic or softmax, by the data"""
-    partition: Spec = _piece("natural")
+    partition: Spec | None = None
+    """None: natural where the data have several tasks, else iid"""
     tasks: str = ""
     """which natural tasks to take, '0-7'; empty: all"""
     test: float = 0.3

@@ -199,3 +199,13 @@ def test_every_registered_piece_is_a_frozen_dataclass_that_describes_itself(kind
         assert piece.__dataclass_params__.frozen, name
         if all(field.default is not dataclasses.MISSING for field in dataclasses.fields(piece)):
             assert make(kind, describe(kind, piece())) == piece()
+
+
+def test_data_without_tasks_are_spread_evenly_unless_told_otherwise():
+    pytest.importorskip("sklearn", reason="the digits come with scikit-learn")
+    job = plan(load({"data": "digits", "ranks": 5}))
+    assert job.config.partition == {"name": "iid"}
+    sizes = [len(rows) for rows in job.rows]
+    assert sum(sizes) == 1797
+    assert max(sizes) - min(sizes) <= 1
+    assert plan(load(SMALL)).config.partition == {"name": "natural"}
