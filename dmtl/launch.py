@@ -54,9 +54,9 @@ def _simulated(raw: Mapping[str, Any], quiet: bool) -> int:
     check_free(job.config)
     nodes = [job.node(rank) for rank in range(job.topology.size)]
     _warn(job, quiet)
+    place = prepare(job)
     if not quiet:
         print(f"dmtl: {len(nodes)} ranks in this one process; mpirun gives each its own", file=sys.stderr, flush=True)
-    place = prepare(job)
     with ExitStack() as stack:
         bar = stack.enter_context(Progress(config.rounds, not quiet))
         logs = [stack.enter_context(Recorder(place, job, node)) for node in nodes]
