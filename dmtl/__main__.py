@@ -5,7 +5,14 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import time
 import traceback
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import click
+
+    from dmtl.errors import DmtlError
 
 __all__ = ["main"]
 
@@ -24,23 +31,60 @@ def main() -> None:
         code = leaving.code if isinstance(leaving.code, int) else 1
     except BaseException as error:
         code = _fail(error)
-        _abort(code)
     sys.exit(code)
 
 
 def _fail(error: BaseException) -> int:
-    """Print one line for what a user can mend, a traceback for the rest; return the exit code."""
+    """Print one line for what a user can mend, a traceback for the rest; return the exit code, or end the job."""
+    import click
+
+    from dmtl.errors import DmtlError
+    from dmtl.transports.mpi import launch, started
+
+    if isinstance(error, click.ClickException | DmtlError) and not started():
+        if launch().parallel:
+            return _fail_together(error)
+        if isinstance(error, DmtlError):
+            print(f"dmtl: error: {error}", file=sys.stderr)
+        else:
+            error.show()
+        return error.exit_code
+    code = _fail_alone(error)
+    if started():  # the other ranks would wait for ever for one that is gone
+        sys.modules["mpi4py.MPI"].COMM_WORLD.Abort(code)
+    return code
+
+
+def _fail_together(error: click.ClickException | DmtlError) -> int:
+    """Before MPI has started all ranks make the same mistake: let them meet, and one of them say so."""
+    from dmtl.errors import ConfigError, DmtlError, TransportError
+    from dmtl.transports.agree import agree
+    from dmtl.transports.mpi import launch, world
+
+    mistake = error if isinstance(error, DmtlError) else ConfigError(error.format_message())
+    try:
+        say, code = "", mistake.exit_code
+        if not isinstance(error, TransportError):
+            code, say = agree(world(), "", mistake)
+        elif launch().rank == 0:
+            say = f"error: {error}"
+        else:
+            time.sleep(1)  # MPI cannot be used, and the launcher ends the job with the first that leaves
+    except TransportError as broken:
+        return _fail_together(broken)
+    if say:
+        print(f"dmtl: {say}", file=sys.stderr, flush=True)
+    return code
+
+
+def _fail_alone(error: BaseException) -> int:
+    """Print what happened on this rank."""
     import click
 
     from dmtl.errors import DmtlError
 
-    if isinstance(error, click.ClickException):
-        if _speaks():
-            error.show()
-        return error.exit_code
     if isinstance(error, DmtlError):
-        if _speaks():
-            print(f"dmtl: error: {error}", file=sys.stderr, flush=True)
+        print(f"dmtl: error: {error}", file=sys.stderr, flush=True)
         return error.exit_code
     if isinstance(error, KeyboardInterrupt | click.Abort):
         print("dmtl: interrupted", file=sys.stderr, flush=True)
@@ -49,21 +93,6 @@ def _fail(error: BaseException) -> int:
     traceback.print_exception(error)
     sys.stderr.flush()
     return 1
-
-
-def _speaks() -> bool:
-    """Before MPI has started all ranks make the same mistake, and one says so; afterwards each speaks for itself."""
-    from dmtl.transports.mpi import launch, started
-
-    return started() or launch().rank == 0
-
-
-def _abort(code: int) -> None:
-    """Take the other ranks down: they would wait for ever for one that is gone."""
-    from dmtl.transports.mpi import started
-
-    if started():
-        sys.modules["mpi4py.MPI"].COMM_WORLD.Abort(code)
 
 
 if __name__ == "__main__":

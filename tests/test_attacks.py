@@ -28,7 +28,7 @@ def hear(messages, age=None):
     messages = np.asarray(messages)
     age = np.zeros(len(messages), dtype=np.int64) if age is None else np.asarray(age)
     rows = tuple(np.concatenate([messages[:1], messages])[:, row] for row in range(messages.shape[1]))
-    return Inbox(messages, age, rows, 1e100)
+    return Inbox(messages, age, rows, np.hstack(rows), 1e100)
 
 
 def lie(attack, outbox, inbox, here):

@@ -42,7 +42,8 @@ def inbox(shape=(1, 6), dtype=np.float64, sources=4, age=0):
     block = np.random.default_rng(2).standard_normal((1 + sources, *shape)).astype(dtype)
     ages = frozen(np.full(sources, age))
     frozen(block)
-    return Inbox(block[1:], ages, tuple(block[:, row] for row in range(shape[0])), 1e15)
+    rows = tuple(block[:, row] for row in range(shape[0]))
+    return Inbox(block[1:], ages, rows, block.reshape(len(block), -1), 1e15)
 
 
 def lie(name, out, heard, here):
