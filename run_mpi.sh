@@ -3,7 +3,7 @@
 #
 #   ./run_mpi.sh                          the demonstration: ten people, ten ranks, two liars, four runs, a report
 #   ./run_mpi.sh -n 8 --data digits ...   'dmtl run --data digits ...' on 8 ranks
-#   ./run_mpi.sh --setup [EXTRA]          only set up, with the packages of that extra (report, data, dev)
+#   ./run_mpi.sh --setup [EXTRA]          only set up, with the packages of that extra (data, report, mpi, dev)
 #
 # PYTHON: the interpreter to make .venv with. DMTL_THREADS: BLAS threads per rank, 1 if not set.
 set -euo pipefail
@@ -26,7 +26,7 @@ find_python() {
     exit 1
 }
 
-# A system MPI is used where there is one; else the 'mpi' extra brings Open MPI into .venv.
+# A system MPI is used where there is one that works; else the 'mpi' extra brings Open MPI into .venv.
 system_mpirun() {
     local found
     found=$(PATH=${PATH//$bin:/} command -v mpirun || true)
@@ -43,25 +43,39 @@ set_up() {
     touch "$stamp"
 }
 
-extras=data,report
-[ -n "$(system_mpirun)" ] || extras=$extras,mpi
+# A launcher is of use only if it starts the library that mpi4py finds: else every rank would be rank 0 of 1.
+works() {
+    local stamp
+    stamp=$venv/.mpirun-$(printf '%s' "$1" | cksum | cut -d ' ' -f 1)
+    [ -e "$stamp" ] && return
+    [ "$(id -u)" != 0 ] || as_root_too
+    timeout 60 "$1" -n 2 "$bin/python" -c \
+        'from mpi4py import MPI; import sys; sys.exit(MPI.COMM_WORLD.size != 2)' >/dev/null 2>&1 && touch "$stamp"
+}
+
+as_root_too() { # a container's only user
+    export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+    export PRTE_ALLOW_RUN_AS_ROOT=1 PRTE_ALLOW_RUN_AS_ROOT_CONFIRM=1
+}
+
 if [ "${1:-}" = --setup ]; then
-    set_up "${2:-$extras}"
+    set_up "${2:-data,report,mpi}"
     exit
 fi
-set_up "$extras"
+set_up data,report
 
 mpirun=$(system_mpirun)
-[ -n "$mpirun" ] || mpirun=$bin/mpirun
+if [ -z "$mpirun" ] || ! works "$mpirun"; then
+    [ -z "$mpirun" ] || say "$mpirun does not start the MPI that mpi4py finds; taking Open MPI from PyPI"
+    set_up data,report,mpi
+    mpirun=$bin/mpirun
+fi
 threads=${DMTL_THREADS:-1}
 export OMP_NUM_THREADS=$threads OPENBLAS_NUM_THREADS=$threads MKL_NUM_THREADS=$threads
 flags=()
 if "$mpirun" --version 2>/dev/null | grep -q 'Open MPI'; then
     flags+=(--oversubscribe)
-    if [ "$(id -u)" = 0 ]; then # a container's only user
-        export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-        export PRTE_ALLOW_RUN_AS_ROOT=1 PRTE_ALLOW_RUN_AS_ROOT_CONFIRM=1
-    fi
+    [ "$(id -u)" != 0 ] || as_root_too
 fi
 
 run() { # RANKS ARGUMENTS...
