@@ -39,7 +39,7 @@ set_up() {
     [ -e "$stamp" ] && return
     [ -x "$bin/python" ] || { say "making .venv"; "$(find_python)" -m venv "$venv"; }
     say "installing dmtl[$extras] into .venv"
-    "$bin/python" -m pip install --quiet --disable-pip-version-check --editable "$here[$extras]"
+    "$bin/python" -m pip install --quiet --disable-pip-version-check --editable "${here}[$extras]"
     touch "$stamp"
 }
 

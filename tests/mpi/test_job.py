@@ -94,6 +94,18 @@ def test_another_mpis_launcher_is_named(tmp_path):
     assert (done.returncode, done.stderr) == (4, "")
 
 
+def test_a_message_longer_than_mpi_can_count_is_refused_by_name(mpirun):
+    code = (
+        "from types import SimpleNamespace\n"
+        "from dmtl.transports.mpi import world\n"
+        "from dmtl.transports.sync import connect\n"
+        "connect(world(), SimpleNamespace(message_shape=(2, 2**30)))\n"
+    )
+    done = mpirun(2, "-c", code)
+    assert done.returncode == 4
+    assert "a message of 2 x 1073741824 numbers is too long: MPI carries 2147483647." in done.stderr
+
+
 @pytest.mark.parametrize("n", [1, 2])
 def test_the_smallest_networks_run(mpirun, tmp_path, n):
     done = mpirun(n, *SMALL, "--out", str(tmp_path), "--topology", "path")
