@@ -256,6 +256,10 @@ class PreScreen(Protocol):
         """Fewest neighbours it can work with."""
         ...
 
+    def capacity(self, neighbours: int) -> int:
+        """Most liars of which it bounds the influence by itself, whatever screen comes after it."""
+        ...
+
     def __call__(self, rows: Mat, weights: Vec) -> Mat:
         """Return new rows (1 + k, d); row 0, the own vector, comes back as it was."""
         ...

@@ -469,3 +469,12 @@ def test_capacities_and_least_neighbours_are_those_of_the_papers():
     assert SelfCentredClipping(tau=float("inf")).capacity(5) == 0
     least = [Average(), Median(), TrimmedMean(2), CSPlus(2), CSPlus(0), SelfCentredClipping(b=2)]
     assert [screen.least_neighbours() for screen in least] == [0, 0, 5, 5, 0, 3]
+
+
+def test_a_clip_in_front_bounds_what_the_average_alone_would_not():
+    assert Piped((Clip(0.5),), Average()).capacity(7) == 7
+    assert Piped((Clip(np.inf),), Average()).capacity(7) == 0
+    rows = np.zeros((4, 3))
+    rows[1:] = 1e30
+    mixed = Piped((Clip(0.5),), Average())(rows, np.full(4, 0.25), (), None, None)
+    assert np.linalg.norm(mixed.value) <= 0.75 * 0.5 * (1 + 1e-12)

@@ -35,6 +35,10 @@ class Clip:
         """None."""
         return 0
 
+    def capacity(self, neighbours: int) -> int:
+        """Everybody with a finite tau: no screen leaves the ball that all rows are in."""
+        return neighbours if self.tau < np.inf else 0
+
     def __call__(self, rows: Mat, weights: Vec) -> Mat:
         """A copy with the far rows pulled in."""
         share = shares(distances(rows), self.tau)

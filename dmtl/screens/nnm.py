@@ -40,6 +40,10 @@ class NNM:
         """2f: of the 1 + k vectors more than half are honest."""
         return 2 * self.f
 
+    def capacity(self, neighbours: int) -> int:
+        """None by itself: it draws honest vectors together and bounds nothing."""
+        return 0
+
     def __call__(self, rows: Mat, weights: Vec) -> Mat:
         """One product of a row-stochastic (1 + k, 1 + k) with the rows."""
         mixing = _nearest(_gram(rows), max(len(rows) - self.f, 1))

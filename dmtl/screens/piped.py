@@ -29,8 +29,8 @@ class Piped:
         return max([self.screen.least_neighbours(), *(part.least_neighbours() for part in self.pre)])
 
     def capacity(self, neighbours: int) -> int:
-        """The screen's, which judges in the end."""
-        return self.screen.capacity(neighbours)
+        """That of the part that bounds the most."""
+        return max([self.screen.capacity(neighbours), *(part.capacity(neighbours) for part in self.pre)])
 
     def init(self, task: Task, view: View) -> Any:
         """What the screen remembers."""
