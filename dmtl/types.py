@@ -155,19 +155,15 @@ class Task(Protocol):
     @property
     def dim(self) -> int:
         """Length d of the parameter vector."""
-        ...
 
     def loss(self, w: Vec, rng: np.random.Generator | None = None) -> float:
         """Training objective at ``w`` (d,)."""
-        ...
 
     def grad(self, w: Vec, rng: np.random.Generator | None = None) -> Vec:
         """A (sub)gradient of ``loss`` at ``w``, (d,)."""
-        ...
 
     def evaluate(self, w: Vec) -> Mapping[str, float]:
         """Numbers on data that ``loss`` never saw, by name: ``test_error``, ``held_out_loss`` ..."""
-        ...
 
 
 @runtime_checkable
@@ -176,7 +172,6 @@ class Proximable(Protocol):
 
     def prox(self, v: Vec, rho: float) -> Vec:
         """argmin_w loss(w) + rho/2 |w - v|^2, (d,)."""
-        ...
 
 
 @runtime_checkable
@@ -186,7 +181,6 @@ class Smooth(Protocol):
     @property
     def smoothness(self) -> float:
         """Lipschitz constant of ``grad`` on the full batch."""
-        ...
 
 
 class Mix(Protocol):
@@ -194,11 +188,9 @@ class Mix(Protocol):
 
     def __call__(self, row: int = 0, own: Vec | None = None) -> Vec:
         """Robust weighted average (d,) of one message row; ``own`` stands in for what this rank sent."""
-        ...
 
     def trust(self, row: int = 0, own: Vec | None = None) -> Vec:
         """(k_in,) how much of each neighbour the screen would use; 0 for a refused message."""
-        ...
 
 
 class Algorithm(Protocol[S]):
@@ -211,19 +203,15 @@ class Algorithm(Protocol[S]):
 
     def message_shape(self, task: Task) -> tuple[int, int]:
         """(f, d) of one message; f = 0 for a method that never talks."""
-        ...
 
     def init(self, x0: Vec, task: Task, view: View) -> S:
         """The state before round 0."""
-        ...
 
     def send(self, state: S, view: View) -> tuple[Vec, ...] | Block:
         """f vectors for every neighbour, or (k_out, f, d), one message per edge."""
-        ...
 
     def step(self, state: S, inbox: Inbox, mix: Mix, task: Task, view: View) -> S:
         """The state after this round's messages."""
-        ...
 
 
 class Screen(Protocol):
@@ -234,19 +222,15 @@ class Screen(Protocol):
 
     def least_neighbours(self) -> int:
         """Fewest neighbours it can work with; below it the builder refuses."""
-        ...
 
     def capacity(self, neighbours: int) -> int:
         """Most liars among that many neighbours of which it bounds the influence."""
-        ...
 
     def init(self, task: Task, view: View) -> Any:
         """What it remembers before round 0, per message row; ``()`` for the many that remember nothing."""
-        ...
 
     def __call__(self, rows: Mat, weights: Vec, memory: Any, task: Task, view: View) -> Mixed:
         """Combine ``rows`` (1 + k, d), the own vector first, with ``weights`` (1 + k,); refused rows are gone."""
-        ...
 
 
 class PreScreen(Protocol):
@@ -254,15 +238,12 @@ class PreScreen(Protocol):
 
     def least_neighbours(self) -> int:
         """Fewest neighbours it can work with."""
-        ...
 
     def capacity(self, neighbours: int) -> int:
         """Most liars of which it bounds the influence by itself, whatever screen comes after it."""
-        ...
 
     def __call__(self, rows: Mat, weights: Vec) -> Mat:
         """Return new rows (1 + k, d); row 0, the own vector, comes back as it was."""
-        ...
 
 
 class Attack(Protocol):
@@ -275,11 +256,9 @@ class Attack(Protocol):
 
     def init(self, task: Task, view: View) -> Any:
         """What it remembers before round 0; ``()`` for most."""
-        ...
 
     def __call__(self, outbox: Block, inbox: Inbox, memory: Any, task: Task, view: View) -> tuple[Block, Any]:
         """The lies (k_out, f, d) in place of the honest ``outbox`` (read-only), and what it remembers."""
-        ...
 
 
 class Exchange(Protocol):
@@ -290,12 +269,9 @@ class Exchange(Protocol):
 
     def send(self, outbox: Outbox) -> None:
         """Give this round's messages away; returns before they have arrived."""
-        ...
 
     def receive(self) -> Inbox:
         """Wait for this round's messages."""
-        ...
 
     def close(self) -> None:
         """Free what is held."""
-        ...

@@ -60,7 +60,6 @@ class Data(Protocol):
 
     def load(self, ranks: int, seed: int) -> Pool:
         """Read or draw the pool; only generators look at ``ranks`` (how many tasks to make) and at ``seed``."""
-        ...
 
 
 class Partition(Protocol):
@@ -68,7 +67,6 @@ class Partition(Protocol):
 
     def assign(self, pool: Pool, ranks: int, seed: int) -> list[NDArray[np.int64]]:
         """Row numbers of each rank, ascending: disjoint, none empty."""
-        ...
 
 
 class Poison(Protocol):
@@ -76,4 +74,3 @@ class Poison(Protocol):
 
     def __call__(self, data: Dataset, rng: np.random.Generator) -> Dataset:
         """The poisoned data set."""
-        ...
