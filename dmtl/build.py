@@ -5,7 +5,7 @@ All of it is a pure function of the configuration and of the number of ranks, so
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
@@ -89,23 +89,32 @@ def plan(config: Config, ranks: int = 0) -> Plan:
 
     Raises ConfigError for wrong input and CompatibilityError for pieces that do not go together.
     """
-    topology_piece = make("topology", config.topology)
-    ranks = ranks or config.ranks or _own_size(topology_piece, config.seed)
-    pool = make("data", config.data).load(ranks or 8, config.seed)
+    made = {kind: make(kind, getattr(config, kind)) for kind in ("topology", "data", "algorithm")}
+    ranks = ranks or config.ranks or _own_size(made["topology"], config.seed)
+    pool = made["data"].load(ranks or 8, config.seed)
     pool = choose_tasks(pool, config.tasks) if config.tasks else pool
     spread = config.partition or {"name": "natural" if task_count(pool) > 1 else "iid"}
     ranks = ranks or (task_count(pool) if spread == {"name": "natural"} else 8)
-    graph = topology_piece.graph(ranks, config.seed)
+    made["partition"] = make("partition", spread)
+    made["task"] = make("task", config.task or {"name": _task_for(pool.classes)})
+    graph = made["topology"].graph(ranks, config.seed)
     check_connected(graph, f"topology {config.topology['name']!r}")
     topology = Topology(graph, find("weights", config.weights)(graph))
-    rows = make("partition", spread).assign(pool, ranks, config.seed)
-    groups = _place(config.byzantine, ranks, config.seed)
-    algorithm, screen = make("algorithm", config.algorithm), _screen(config.screen)
-    lies = {rank: _lie(group) for group in groups for rank in group.ranks}
-    task = make("task", config.task or {"name": _task_for(pool.classes)})
-    warnings = check_graph(algorithm, screen, topology, lies, config)
-    explicit = _explicit(msgspec.structs.replace(config, partition=spread), ranks, groups, task)
-    return Plan(explicit, topology, algorithm, screen, lies, pool, rows, task, tuple(warnings))
+    rows = made["partition"].assign(pool, ranks, config.seed)
+    groups = [(group, _lie(group)) for group in _place(config.byzantine, ranks, config.seed)]
+    lies = {rank: lie for group, lie in groups for rank in group.ranks}
+    parts = _screens(config.screen)
+    screen: Screen = Piped(tuple(parts[:-1]), parts[-1]) if len(parts) > 1 else parts[0]
+    warnings = check_graph(made["algorithm"], screen, topology, lies, config)
+    explicit = msgspec.structs.replace(
+        config,
+        ranks=ranks,
+        eval_every=config.every,
+        screen=[describe(kind, part) for kind, part in zip(_screen_kinds(parts), parts, strict=True)],
+        byzantine=[_told(group, lie) for group, lie in groups],
+        **{kind: describe(kind, piece) for kind, piece in made.items()},
+    )
+    return Plan(explicit, topology, made["algorithm"], screen, lies, pool, rows, made["task"], tuple(warnings))
 
 
 def _own_size(piece: Any, seed: int) -> int:
@@ -120,11 +129,13 @@ def _task_for(classes: int) -> str:
     return {0: "least-squares", 2: "logistic"}.get(classes, "softmax")
 
 
-def _screen(specs: list[Spec]) -> Screen:
-    """The screen, with its pre-screens in front."""
-    *first, last = specs
-    screen: Screen = make("screen", last)
-    return Piped(tuple(make("pre-screen", spec) for spec in first), screen) if first else screen
+def _screens(specs: list[Spec]) -> list[Any]:
+    """The pre-screens in order, and the screen last."""
+    return [make(kind, spec) for kind, spec in zip(_screen_kinds(specs), specs, strict=True)]
+
+
+def _screen_kinds(parts: Sequence[Any]) -> list[str]:
+    return ["pre-screen"] * (len(parts) - 1) + ["screen"]
 
 
 def _lie(group: Liars) -> Lie:
@@ -156,32 +167,11 @@ def _place(groups: list[Liars], ranks: int, seed: int) -> list[Liars]:
     return placed
 
 
-def _explicit(config: Config, ranks: int, groups: list[Liars], task: Any) -> Config:
-    """The same configuration with every default written out, so that it can be read, compared and run again."""
-    full: dict[str, Any] = {
-        kind: describe(kind, make(kind, getattr(config, kind)))
-        for kind in ("data", "partition", "topology", "algorithm")
-    }
-    *first, last = config.screen
-    screen = [describe("pre-screen", make("pre-screen", spec)) for spec in first]
-    screen.append(describe("screen", make("screen", last)))
-    liars = [
-        msgspec.structs.replace(
-            group,
-            attack=group.attack and describe("attack", make("attack", group.attack)),
-            poison=group.poison and describe("poison", make("poison", group.poison)),
-        )
-        for group in groups
-    ]
-    return msgspec.structs.replace(
-        config,
-        ranks=ranks,
-        task=describe("task", task),
-        screen=screen,
-        byzantine=liars,
-        eval_every=config.every,
-        **full,
-    )
+def _told(group: Liars, lie: Lie) -> Liars:
+    """A group of liars with every setting of what they do."""
+    attack = describe("attack", lie.attack) if lie.attack else None
+    poison = describe("poison", lie.poison) if lie.poison else None
+    return msgspec.structs.replace(group, attack=attack, poison=poison)
 
 
 def _cast(data: Dataset, dtype: str) -> Dataset:
