@@ -10,7 +10,7 @@ import numpy as np
 
 from dmtl.build import Plan
 from dmtl.node import Node, NodeState
-from dmtl.results import RankLog, portable, save_state, surroundings
+from dmtl.results import RankLog, portable, save_state, surroundings, writing
 from dmtl.types import Inbox, Needs
 
 __all__ = ["Recorder"]
@@ -23,8 +23,9 @@ class Recorder:
         self._place = place
         self._node = node
         self._view = node.view
-        for old in place.glob(f"rank-{node.view.rank:04d}.*"):
-            old.unlink()
+        with writing(place):
+            for old in place.glob(f"rank-{node.view.rank:04d}.*"):
+                old.unlink()
         self._log = RankLog(place, node.view.rank)
         self._began = perf_counter()
         self._shows_own = Needs.UNSCREENED not in plan.algorithm.needs
