@@ -33,6 +33,7 @@ __all__ = [
     "check_free",
     "flatten",
     "folder",
+    "installed",
     "portable",
     "prepare",
     "restore",
@@ -92,7 +93,7 @@ def surroundings() -> dict[str, Any]:
         "pid": os.getpid(),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "versions": {name: _version(name) for name in names},
+        "versions": {name: installed(name) for name in names},
         "mpi": _mpi_library(),
         "job": job,
         "threads": threads,
@@ -193,7 +194,8 @@ def _write(path: Path, content: bytes) -> None:
     aside.replace(path)
 
 
-def _version(name: str) -> str:
+def installed(name: str) -> str:
+    """Version of an installed package; empty if it is not there."""
     try:
         return version(name)
     except PackageNotFoundError:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +22,7 @@ from dmtl.config import load
 from dmtl.registry import find
 from dmtl.specs import make, parse
 from dmtl.topology import Topology, facts
-from dmtl.transports.mpi import launch
+from dmtl.transports.mpi import find_mpirun, launch
 
 __all__ = ["cores", "examine", "graph_lines", "print_check", "print_topology"]
 
@@ -165,8 +164,7 @@ def _run_lines(job: Plan, shares: Sequence[Share]) -> list[Line]:
 def _transport_lines(ranks: int) -> list[Line]:
     """Whether MPI looks usable, without loading it, and how to start there."""
     installed, have = find_spec("mpi4py") is not None, cores()
-    beside = shutil.which("mpirun", path=str(Path(sys.executable).parent))
-    program = shutil.which("mpirun") or beside or shutil.which("srun")
+    program = find_mpirun() or shutil.which("srun")
     missing = "mpi4py is not installed: pip install mpi4py; the simulator needs none"
     none = "none is here: pip install 'dmtl[mpi]', or load your cluster's MPI module"
     crowded = f"{have}, fewer than ranks: here Open MPI's mpirun needs --oversubscribe"

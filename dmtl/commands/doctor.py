@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import requires
 from pathlib import Path
 
 import click
@@ -21,7 +21,8 @@ from dmtl.commands.check import cores
 from dmtl.commands.console import print_json, print_table
 from dmtl.commands.diagnosis import Check, Loaded
 from dmtl.errors import TransportError
-from dmtl.transports.mpi import Launch, launch, world
+from dmtl.results import installed
+from dmtl.transports.mpi import Launch, find_mpirun, launch, world
 
 __all__ = ["examine", "extras", "load_apart", "packages_check", "print_doctor"]
 
@@ -53,7 +54,7 @@ def examine(launched: Launch, environment: Mapping[str, str]) -> list[Check]:
     library = diagnosis.library_check(launched, loaded)
     if launched.rank:
         return [library]
-    mpirun, srun = _mpirun(), shutil.which("srun") or ""
+    mpirun, srun = find_mpirun(), shutil.which("srun") or ""
     its = _output([mpirun, "--version"]) if mpirun else ""
     here, have = diagnosis.local_ranks(environment), cores()
     works = launched.parallel and library.status == "ok"
@@ -130,19 +131,7 @@ def _load_here() -> Loaded:
 
 
 def _versions(names: Iterable[str]) -> dict[str, str]:
-    return {name: _version(name) for name in names}
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return ""
-
-
-def _mpirun() -> str:
-    """The mpirun that a shell would start, else the one beside this Python."""
-    return shutil.which("mpirun") or shutil.which("mpirun", path=str(Path(sys.executable).parent)) or ""
+    return {name: installed(name) for name in names}
 
 
 def _ompi_info(mpirun: str, its: str) -> str:

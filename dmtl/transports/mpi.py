@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import sys
 import traceback
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,7 +17,7 @@ from dmtl.errors import DmtlError, TransportError
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-__all__ = ["Launch", "guard", "launch", "mismatch", "started", "world"]
+__all__ = ["Launch", "find_mpirun", "guard", "launch", "mismatch", "started", "world"]
 
 _LAUNCHERS = (
     ("Open MPI", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
@@ -51,6 +53,11 @@ def started() -> bool:
     """Whether this process is one of several that MPI has connected; loads nothing."""
     module = sys.modules.get("mpi4py.MPI")
     return bool(module and module.Is_initialized() and not module.Is_finalized() and module.COMM_WORLD.size > 1)
+
+
+def find_mpirun() -> str:
+    """The mpirun that a shell would start, else the one beside this Python; empty if there is none."""
+    return shutil.which("mpirun") or shutil.which("mpirun", path=str(Path(sys.executable).parent)) or ""
 
 
 def world() -> MPI.Intracomm:
