@@ -6,6 +6,7 @@ still bears the mark after an exchange holds no message: nobody wrote it, or its
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from dmtl.types import Block, Inbox, Mat, Outbox, View
 
-__all__ = ["CAP", "Mailbox", "nothing"]
+__all__ = ["CAP", "Mailbox", "nothing", "replaced"]
 
 _MARK = {4: 0x7FC0D417, 8: 0x7FF8D417D417D417}
 
@@ -72,6 +73,19 @@ class Mailbox:
         age[self.missing()] = -1
         age.flags.writeable = False
         return self._fresh._replace(age=age)
+
+
+def replaced(inbox: Inbox, ages: NDArray[np.int64], past: Sequence[Block]) -> Inbox:
+    """An inbox in which row p is the one that came ``ages[p]`` rounds before, or nothing where that is -1.
+
+    ``past`` has what came in the rounds before, the newest last.
+    """
+    block = inbox.flat.copy().reshape(len(inbox.flat), *inbox.messages.shape[1:])
+    for row in np.flatnonzero(ages):
+        block[1 + row] = past[-ages[row]][row] if ages[row] > 0 else nothing(block.dtype)
+    tails = _last_words(block, inbox.flat.shape[1])
+    there = tails != _MARK[block.itemsize] if len(tails) else ages >= 0
+    return _inbox(block, np.where(there, ages + np.maximum(inbox.age, 0), -1))
 
 
 def _last_words(block: Block, size: int) -> NDArray[np.unsignedinteger[Any]]:

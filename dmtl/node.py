@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container
+from collections.abc import Callable, Container
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from dmtl.errors import DivergedError
-from dmtl.mailbox import CAP, Mailbox
+from dmtl.mailbox import CAP, Mailbox, replaced
 from dmtl.sums import weighted_sum
-from dmtl.types import Algorithm, Attack, Block, Inbox, Mat, Mixed, Outbox, Screen, Task, Vec, View
+from dmtl.types import Algorithm, Attack, Block, Changing, Inbox, Mat, Mixed, Outbox, Screen, Task, Vec, View
 
-__all__ = ["Mixer", "Node", "NodeState"]
+__all__ = ["Ageing", "Mixer", "Node", "NodeState"]
 
 _new = tuple.__new__
+
+Ageing = Callable[[int, int, int], int]
+"""(round, source, target) -> how many rounds old the message is that arrives; -1: none does."""
 
 
 class NodeState(NamedTuple):
@@ -32,6 +35,10 @@ class NodeState(NamedTuple):
     """the liar's"""
     inbox: Inbox
     """what was heard last; all of it missing before round 0"""
+    past: tuple[Block, ...] = ()
+    """what came in the rounds before, the newest last, where messages may be late"""
+    said: Block | None = None
+    """(k_out, f, d) a rushing liar's last words, which reach its fellows a round later"""
 
     @property
     def x(self) -> Vec:
@@ -103,7 +110,25 @@ class Mixer:
 class Node:
     """What stays the same on a rank for a whole run."""
 
-    __slots__ = ("algorithm", "attack", "dtype", "limit", "linear", "ones", "rows", "rushers", "screen", "task", "view")
+    __slots__ = (
+        "ageing",
+        "algorithm",
+        "attack",
+        "changing",
+        "dtype",
+        "hides",
+        "joins",
+        "limit",
+        "linear",
+        "ones",
+        "reach",
+        "rows",
+        "rushers",
+        "screen",
+        "task",
+        "varies",
+        "view",
+    )
 
     def __init__(
         self,
@@ -114,10 +139,16 @@ class Node:
         attack: Attack | None = None,
         dtype: DTypeLike = np.float64,
         rushers: Container[int] = (),
+        ageing: Ageing | None = None,
+        reach: int = 0,
+        changing: Changing | None = None,
+        joins: int = 0,
     ) -> None:
         """``view`` is that of round 0; ``dtype`` float64 or float32 is that of models and messages.
 
-        ``rushers`` are the ranks whose attack is rushing; only such a rank needs to know them.
+        ``rushers`` are the ranks whose attack is rushing; only such a rank needs to know them. ``ageing`` makes
+        messages late, by up to ``reach`` rounds, or lost; ``changing`` says which links are in use in a round; before
+        round ``joins`` the node does nothing.
         """
         self.dtype = np.dtype(dtype)
         self.ones = np.ones(len(view.sources), self.dtype)
@@ -138,6 +169,13 @@ class Node:
         self.attack = attack
         self.rushers = rushers
         self.rows = algorithm.message_shape(task)[0]
+        self.ageing = ageing
+        self.reach = reach
+        self.changing = changing
+        self.joins = joins
+        self.varies = changing is not None or joins > 0
+        self.hides = changing is not None or ageing is not None
+        """whether ``hear`` has anything to do"""
 
     @property
     def message_shape(self) -> tuple[int, int]:
@@ -156,12 +194,14 @@ class Node:
     def start(self, x0: Vec | None = None) -> NodeState:
         """The state before round 0, at the model ``x0`` (d,) or at zero."""
         x = np.zeros(self.task.dim, self.dtype) if x0 is None else np.asarray(x0, self.dtype)
-        model = self.algorithm.init(x, self.task, self.view)
+        model = self.algorithm.init(x, self.task, self._seen(self.view))
         memory = tuple(self.screen.init(self.task, self.view) for _ in range(self.message_shape[0]))
         plot = () if self.attack is None else self.attack.init(self.task, self.view)
         mailbox = self.mailbox()
         mailbox.clear()
-        return NodeState(self.view, model, memory, plot, mailbox.open())
+        nothing = mailbox.open()
+        said = mailbox.edges if self.rushing else None
+        return NodeState(self._seen(self.view), model, memory, plot, nothing, (nothing.messages,) * self.reach, said)
 
     def speak(self, state: NodeState, heard: Inbox) -> tuple[Outbox, NodeState]:
         """What it says this round; a liar has ``heard`` last round's messages, or this round's if it is rushing."""
@@ -171,11 +211,26 @@ class Node:
             return honest, state
         truth = per_edge(honest, len(state.view.targets), self.message_shape)
         lies, plot = self.attack(truth, heard, state.attack, self.task, state.view)
-        return Outbox(honest.own, lies), state._replace(attack=plot)
+        return Outbox(honest.own, lies), state._replace(attack=plot, said=lies if self.attack.rushing else None)
+
+    def hear(self, state: NodeState, inbox: Inbox) -> tuple[Inbox, NodeState]:
+        """What reaches it of what came: the same, or messages of earlier rounds, or none."""
+        view = state.view
+        ages = np.zeros(len(view.sources), np.int64)
+        if self.ageing is not None:
+            ages[:] = [self.ageing(view.round, source, view.rank) for source in view.sources]
+        if self.changing is not None:
+            ages[~self.changing.row(view.rank, view.round).hears] = -1
+        reaches = replaced(inbox, ages, state.past) if ages.any() else inbox
+        if self.reach:
+            state = state._replace(past=(*state.past[1:], inbox.messages.copy()))
+        return reaches, state
 
     def step(self, state: NodeState, inbox: Inbox) -> NodeState:
         """The state after this round's messages."""
         view = state.view
+        if self.varies and view.round < self.joins:
+            return state._replace(view=self._seen(view._replace(round=view.round + 1)), inbox=inbox)
         mixer = Mixer(self, state, inbox)
         model = self.algorithm.step(state.model, inbox, mixer, self.task, view)
         x = model.x
@@ -186,7 +241,15 @@ class Node:
             )
         # Made in every round: the bare constructor takes half the time of the class call.
         after = _new(View, view[:-2] + (mixer.trusted, view.round + 1))  # noqa: RUF005
-        return _new(NodeState, (after, model, mixer.memory, state.attack, inbox))
+        if self.varies:
+            after = self._seen(after)
+        return _new(NodeState, (after, model, mixer.memory, state.attack, inbox, state.past, state.said))
+
+    def _seen(self, view: View) -> View:
+        """A view with the weights of its round."""
+        if self.changing is None:
+            return view
+        return view._replace(weights=self.changing.row(view.rank, view.round).weights.astype(self.dtype))
 
 
 def per_edge(outbox: Outbox, targets: int, shape: tuple[int, int]) -> Block:

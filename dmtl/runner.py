@@ -9,10 +9,19 @@ import numpy as np
 from dmtl.node import Node, NodeState
 from dmtl.types import Exchange, Inbox
 
-__all__ = ["Record", "due", "run"]
+__all__ = ["Horizon", "Record", "due", "run"]
 
 Record = Callable[[NodeState, Inbox], None]
 """Called with a state and the messages that led to it."""
+
+
+class Horizon:
+    """The round before which a loop stops; a signal may bring it nearer while the loop runs."""
+
+    __slots__ = ("round",)
+
+    def __init__(self, round: int) -> None:
+        self.round = round
 
 
 @np.errstate(over="ignore", invalid="ignore")  # a lie may be anything; the node's own checks find what matters
@@ -23,8 +32,9 @@ def run(
     record: Record | None = None,
     every: int = 1,
     state: NodeState | None = None,
+    horizon: Horizon | None = None,
 ) -> NodeState:
-    """Take a node from ``state`` (its start if None) to the end of round ``rounds`` - 1.
+    """Take a node from ``state`` (its start if None) to the end of round ``rounds`` - 1, or to the horizon before it.
 
     ``record`` is called before round 0, after every ``every`` rounds and at the end.
     Raises DivergedError where the node's own model stops being finite.
@@ -33,18 +43,25 @@ def run(
         state = node.start()
         if record:
             record(state, state.inbox)
-    rushing = node.rushing
-    for round in range(state.view.round, rounds):
+    horizon = horizon or Horizon(rounds)
+    rushing, hides = node.rushing, node.hides
+    round = state.view.round
+    while round < horizon.round:
+        round += 1
         if rushing:
             inbox = exchange.receive()
+            if hides:
+                inbox, state = node.hear(state, inbox)
             outbox, state = node.speak(state, inbox)
             exchange.send(outbox)
         else:
             outbox, state = node.speak(state, state.inbox)
             exchange.send(outbox)
             inbox = exchange.receive()
+            if hides:
+                inbox, state = node.hear(state, inbox)
         state = node.step(state, inbox)
-        if record and due(round + 1, every, rounds):
+        if record and due(round, every, rounds):
             record(state, inbox)
     return state
 

@@ -5,50 +5,45 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dmtl.node import Node, NodeState
-from dmtl.runner import due
+from dmtl.runner import Horizon, due
 from dmtl.types import Block, Inbox
 
-__all__ = ["Link", "perfect", "simulate"]
-
-Link = Callable[[int, int, int], int]
-"""(round, source, target) -> how many rounds old the message is that arrives; -1: none does."""
+__all__ = ["simulate"]
 
 Observe = Callable[[int, NodeState, Inbox], None]
 """Called with a rank, its state, and the messages that led to it."""
-
-LONGEST = 64
-"""Oldest message that a link may deliver, in rounds."""
-
-
-def perfect(round: int, source: int, target: int) -> int:
-    """Every message arrives in its own round."""
-    return 0
 
 
 @np.errstate(over="ignore", invalid="ignore")  # as in the runner
 def simulate(
     nodes: Sequence[Node],
     rounds: int,
-    link: Link = perfect,
     record: Observe | None = None,
     every: int = 1,
+    states: Sequence[NodeState] | None = None,
+    horizon: Horizon | None = None,
 ) -> list[NodeState]:
-    """Run all ranks to the end of round ``rounds`` - 1; ``nodes[r]`` is rank r.
+    """Run all ranks from ``states`` (their starts if None) to the end of round ``rounds`` - 1, or to the horizon.
 
-    A ``link`` that is not ``perfect`` makes messages late or lost, the same ones each time it is asked.
+    ``nodes[r]`` is rank r.
     """
-    states = [node.start() for node in nodes]
-    wire = _Wire(nodes, link)
-    if record:
-        for rank, state in enumerate(states):
-            record(rank, state, state.inbox)
-    for round in range(rounds):
+    if states is None:
+        states = [node.start() for node in nodes]
+        if record:
+            for rank, state in enumerate(states):
+                record(rank, state, state.inbox)
+    states, wire = list(states), _Wire(nodes, states)
+    horizon = horizon or Horizon(rounds)
+    round = states[0].view.round
+    while round < horizon.round:
         inboxes = wire.round(round, nodes, states)
+        round += 1
         for rank, node in enumerate(nodes):
             states[rank] = node.step(states[rank], inboxes[rank])
-            if record and due(round + 1, every, rounds):
+            if record and due(round, every, rounds):
                 record(rank, states[rank], inboxes[rank])
     return states
 
@@ -56,57 +51,54 @@ def simulate(
 class _Wire:
     """Mailboxes and what is on its way between them."""
 
-    def __init__(self, nodes: Sequence[Node], link: Link) -> None:
+    def __init__(self, nodes: Sequence[Node], states: Sequence[NodeState]) -> None:
         self.boxes = [node.mailbox() for node in nodes]
-        self.link = link
         self.views = [node.view for node in nodes]
         self.rushing = [rank for rank, node in enumerate(nodes) if node.rushing]
         self.prompt = [rank for rank, node in enumerate(nodes) if not node.rushing]
         self.row = [{source: row for row, source in enumerate(view.sources)} for view in self.views]
-        self.past: list[dict[int, Block]] = [{} for _ in nodes]
-        self.age = [np.zeros(len(view.sources), dtype=np.int64) for view in self.views]
+        self.words: list[Block | None] = [state.said for state in states]
+        """what each rank said last, a message per target"""
+        self.late = [np.array([source in self.rushing for source in view.sources], np.int64) for view in self.views]
 
     def round(self, round: int, nodes: Sequence[Node], states: list[NodeState]) -> list[Inbox]:
         """Let everybody speak, rushing liars last, and hand out what arrives."""
         for rank in self.prompt:
-            self._speak(round, nodes[rank], states, states[rank].inbox)
+            self._speak(nodes[rank], states, states[rank].inbox)
         for box in self.boxes:
             box.clear()
-        self._carry(round, self.prompt, range(len(nodes)))
-        # Between two rushing liars last round's words stand in, or each would wait for the other to speak first.
-        self._carry(round, self.rushing, self.rushing, late=1)
+        everybody = range(len(nodes))
+        self._carry(self.prompt, everybody)
+        if round:
+            # Between two rushing liars last round's words stand in, or each would wait for the other to speak first.
+            self._carry(self.rushing, self.rushing)
+        inboxes = {rank: self._open(nodes[rank], states, self.late[rank]) for rank in self.rushing}
         for rank in self.rushing:
-            self._speak(round, nodes[rank], states, self._open(rank))
-        self._carry(round, self.rushing, self.prompt)
-        return [self._open(rank) for rank in range(len(nodes))]
+            self._speak(nodes[rank], states, inboxes[rank])
+        self._carry(self.rushing, self.prompt)
+        inboxes |= {rank: self._open(nodes[rank], states) for rank in self.prompt}
+        return [inboxes[rank] for rank in everybody]
 
-    def _speak(self, round: int, node: Node, states: list[NodeState], heard: Inbox) -> None:
-        """Post what a node says; words are kept for later only where the link may delay them."""
+    def _speak(self, node: Node, states: list[NodeState], heard: Inbox) -> None:
+        """Post what a node says."""
         rank = node.view.rank
         outbox, states[rank] = node.speak(states[rank], heard)
         box = self.boxes[rank]
-        words = box.edges if box.post(outbox) else np.broadcast_to(box.said, box.edges.shape)
-        if self.link is perfect:
-            self.past[rank] = {round: words}
-        else:
-            self.past[rank].pop(round - LONGEST - 1, None)
-            self.past[rank][round] = words.copy()
+        self.words[rank] = box.edges if box.post(outbox) else np.broadcast_to(box.said, box.edges.shape)
 
-    def _carry(self, round: int, sources: Iterable[int], targets: Iterable[int], late: int = 0) -> None:
-        """Copy what arrives this round from ``sources`` to ``targets``, ``late`` rounds later than the link says."""
+    def _carry(self, sources: Iterable[int], targets: Iterable[int]) -> None:
+        """Copy what ``sources`` said last to those of their neighbours that are among ``targets``."""
         listening = set(targets)
         for source in sources:
+            words = self.words[source]
             for place, target in enumerate(self.views[source].targets):
-                if target in listening:
-                    self._deliver(round, source, place, target, late)
+                if target in listening and words is not None:
+                    self.boxes[target].heard[self.row[target][source]] = words[place]
 
-    def _deliver(self, round: int, source: int, place: int, target: int, late: int) -> None:
-        age = self.link(round, source, target)
-        if age < 0 or round - age - late not in self.past[source]:
-            return
-        row = self.row[target][source]
-        self.boxes[target].heard[row] = self.past[source][round - age - late][place]
-        self.age[target][row] = age + late
-
-    def _open(self, rank: int) -> Inbox:
-        return self.boxes[rank].open(self.age[rank] if self.age[rank].any() else None)
+    def _open(self, node: Node, states: list[NodeState], late: NDArray[np.int64] | None = None) -> Inbox:
+        """What a rank hears of what has been carried to it."""
+        rank = node.view.rank
+        inbox = self.boxes[rank].open(late)
+        if node.hides:
+            inbox, states[rank] = node.hear(states[rank], inbox)
+        return inbox

@@ -18,6 +18,7 @@ __all__ = [
     "Algorithm",
     "Attack",
     "Block",
+    "Changing",
     "Exchange",
     "Inbox",
     "Mask",
@@ -28,6 +29,7 @@ __all__ = [
     "Outbox",
     "PreScreen",
     "Proximable",
+    "Row",
     "Screen",
     "Smooth",
     "Task",
@@ -259,6 +261,24 @@ class Attack(Protocol):
 
     def __call__(self, outbox: Block, inbox: Inbox, memory: Any, task: Task, view: View) -> tuple[Block, Any]:
         """The lies (k_out, f, d) in place of the honest ``outbox`` (read-only), and what it remembers."""
+
+
+class Row(NamedTuple):
+    """One rank's share of a graph that changes, in one round."""
+
+    weights: Vec
+    """(1 + k_in,) mixing weights, self first; 0 on links that are not in use"""
+    hears: Mask
+    """(k_in,) in-links that are in use"""
+    speaks: Mask
+    """(k_out,) out-links that are in use"""
+
+
+class Changing(Protocol):
+    """A graph whose links are not all in use in every round."""
+
+    def row(self, rank: int, round: int) -> Row:
+        """What ``rank`` sees of it in that round."""
 
 
 class Exchange(Protocol):

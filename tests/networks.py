@@ -73,8 +73,9 @@ def network(
     screen: Screen | None = None,
     liars: Mapping[int, Attack] | None = None,
     stochastic: bool = False,
+    **conditions,
 ) -> list[Node]:
-    """A node per vertex, Metropolis weights."""
+    """A node per vertex, Metropolis weights; ``conditions`` are the node's: ageing, reach, changing, joins."""
     lies = dict(liars or {})
     topology = Topology(graph, metropolis(graph))
     rushers = [rank for rank, attack in lies.items() if attack.rushing]
@@ -86,6 +87,7 @@ def network(
             screen or Average(),
             lies.get(rank),
             rushers=rushers,
+            **conditions,
         )
         for rank in range(len(graph))
     ]

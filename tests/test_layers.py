@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "dmtl"
 LAYERS = (
     ("errors", "types", "rng", "schedules", "mailbox", "sums"),
-    ("topology", "graphs", "algorithms", "screens", "attacks", "tasks", "data"),
+    ("links", "topology", "graphs", "algorithms", "screens", "attacks", "tasks", "data"),
     ("node",),
     ("runner", "simulator", "transports", "memory"),
     ("registry", "specs", "config", "compat", "build", "results", "recorder", "progress"),

@@ -64,7 +64,7 @@ def test_a_link_makes_messages_exactly_as_old_as_it_says():
     def link(round, source, target):
         return 2 if (source, target) == (1, 2) else 0
 
-    simulate(network(GRAPHS["ring"], Laplacian(), quadratics(8)), 6, link=link, record=record)
+    simulate(network(GRAPHS["ring"], Laplacian(), quadratics(8), ageing=link, reach=2), 6, record=record)
     for round, age, messages in got:
         assert age == [2 if round >= 2 else -1, 0]
         if round >= 2:
@@ -74,7 +74,7 @@ def test_a_link_makes_messages_exactly_as_old_as_it_says():
 
 def test_a_link_that_loses_everything_leaves_each_rank_to_itself():
     tasks = quadratics(8)
-    cut = simulate(network(GRAPHS["ring"], Diffusion(0.2), tasks), 300, link=lambda *_: -1)
+    cut = simulate(network(GRAPHS["ring"], Diffusion(0.2), tasks, ageing=lambda *_: -1), 300)
     for state, task in zip(cut, tasks, strict=True):
         assert np.allclose(state.x, task.b, atol=1e-9)
         assert state.view.trust.tolist() == [0, 0]
@@ -84,7 +84,8 @@ def test_a_lossy_link_with_a_fixed_rule_gives_the_same_run_twice():
     def link(round, source, target):
         return -1 if (round * 7 + source * 3 + target) % 5 == 0 else (round + source) % 3
 
-    runs = [simulate(network(GRAPHS["random"], Diffusion(0.2), quadratics(8)), 40, link=link) for _ in range(2)]
+    lossy = [network(GRAPHS["random"], Diffusion(0.2), quadratics(8), ageing=link, reach=2) for _ in range(2)]
+    runs = [simulate(nodes, 40) for nodes in lossy]
     for one, two in zip(*runs, strict=True):
         assert np.array_equal(one.x, two.x)
 

@@ -1,0 +1,178 @@
+"""What goes wrong on the way: messages late or lost, a network cut in two, ranks that come later or are slow.
+
+All of it is a pure function of (seed, round, source, target), so that it is the same on MPI and in the simulator, and
+the same again after a resume.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from dmtl.errors import ConfigError
+from dmtl.rng import Purpose, stream
+
+__all__ = ["Conditions", "Link", "Split", "parse_joins", "parse_link", "parse_slow", "parse_split"]
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What every link does to its messages."""
+
+    delay: float = 0.0
+    """seconds that a message takes"""
+    jitter: float = 0.0
+    """most seconds more, drawn uniformly for each message"""
+    drop: float = 0.0
+    """probability that a message is lost"""
+    age: int = 0
+    """rounds that a message may take, drawn uniformly from 0 .. age; the newest that has come stands until the next"""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A network cut into groups for some rounds; links inside a group stay."""
+
+    group: Mapping[int, int]
+    """rank -> its group"""
+    first: int
+    """round in which the cut begins"""
+    end: int
+    """round in which it is healed"""
+
+    def cuts(self, round: int, source: int, target: int) -> bool:
+        """Whether that link is cut in that round."""
+        return self.first <= round < self.end and self.group[source] != self.group[target]
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """All that is imposed on a network; the empty one changes nothing."""
+
+    seed: int = 0
+    link: Link = Link()
+    splits: tuple[Split, ...] = ()
+    joins: Mapping[int, int] = field(default_factory=dict)
+    """rank -> the round in which it joins; the others are there from the start"""
+    slow: Mapping[int, float] = field(default_factory=dict)
+    """rank -> how many times as long it takes for a round"""
+    pace: float = 0.0
+    """seconds that a round of a rank that is not slow takes at least"""
+
+    @property
+    def reach(self) -> int:
+        """Rounds that one has to look back for the newest message that has come."""
+        return 3 * self.link.age
+
+    @property
+    def hides(self) -> bool:
+        """Whether a message may be late or lost in counted rounds."""
+        return bool(self.splits or self.joins or self.link.drop or self.link.age)
+
+    def age(self, round: int, source: int, target: int) -> int:
+        """How many rounds old the message is that ``target`` has of ``source`` in that round; -1: none.
+
+        Where messages may be late, the newest that has come stands; where they are only lost, a lost one is silence.
+        """
+        if not self.open(round, source, target):
+            return -1
+        for age in range(self.reach + 1):
+            if age <= round and self._taken(round - age, source, target) <= age:
+                return age
+        return -1
+
+    def open(self, round: int, source: int, target: int) -> bool:
+        """Whether that link is in use; both of its ends know."""
+        begun = max(self.joins.get(source, 0), self.joins.get(target, 0))
+        return round >= begun and not any(split.cuts(round, source, target) for split in self.splits)
+
+    def seconds(self, round: int, source: int, target: int) -> float:
+        """How long that message takes, in seconds; infinite for one that is lost."""
+        lost, share = stream(self.seed, Purpose.LINK, source, round * 2**20 + target).random(2)
+        return float("inf") if lost < self.link.drop else self.link.delay + self.link.jitter * share
+
+    def cost(self, rank: int, round: int) -> float:
+        """Seconds that a round of this rank takes at least."""
+        return self.pace * self.slow.get(rank, 1.0)
+
+    def _taken(self, round: int, source: int, target: int) -> float:
+        """Rounds that the message of that round takes; infinite for one that is lost."""
+        if not (self.link.drop or self.link.age):
+            return 0
+        lost, share = stream(self.seed, Purpose.LINK, source, round * 2**20 + target).random(2)
+        return float("inf") if lost < self.link.drop else int(share * (self.link.age + 1))
+
+
+def parse_link(text: str) -> Link:
+    """Read ``delay=0.05,jitter=0.02,drop=0.01,age=20``; every part may be left out."""
+    values: dict[str, float] = {}
+    for part in text.split(",") if text else ():
+        key, _, value = (word.strip() for word in part.partition("="))
+        number = _number(value)
+        whole = key != "age" or number == int(number)
+        if key not in ("delay", "jitter", "drop", "age") or not 0 <= number < float("inf") or not whole:
+            raise ConfigError(
+                f"link is {text!r}: {part!r} is not understood. Write delay=SECONDS, jitter=SECONDS, "
+                f"drop=PROBABILITY or age=ROUNDS, joined by commas."
+            )
+        values[key] = number
+    if values.get("drop", 0) >= 1:
+        raise ConfigError(f"link has drop={values['drop']:g}. It is a probability, at least 0 and below 1.")
+    return Link(values.get("delay", 0.0), values.get("jitter", 0.0), values.get("drop", 0.0), int(values.get("age", 0)))
+
+
+def parse_slow(text: str, ranks: int) -> dict[int, float]:
+    """Read ``3:10x,5:2x``: rank and how many times as long it takes."""
+    slow: dict[int, float] = {}
+    for part in text.split(",") if text else ():
+        rank, _, times = part.partition(":")
+        factor = _number(times.strip().removesuffix("x"))
+        if not 1 <= factor < float("inf"):
+            raise ConfigError(f"slow is {text!r}: {part!r} is not RANK:TIMESx, such as 3:10x, with TIMES at least 1.")
+        slow[_rank(rank, ranks, f"slow is {text!r}")] = factor
+    return slow
+
+
+def parse_joins(text: str, ranks: int) -> dict[int, int]:
+    """Read ``3@100,5@200``: rank and the round in which it joins."""
+    joins: dict[int, int] = {}
+    for part in text.split(",") if text else ():
+        rank, _, round = part.partition("@")
+        if not round.strip().isdecimal():
+            raise ConfigError(f"join is {text!r}: {part!r} is not RANK@ROUND, such as 3@100.")
+        joins[_rank(rank, ranks, f"join is {text!r}")] = int(round)
+    return joins
+
+
+def parse_split(text: str, ranks: int) -> Split:
+    """Read ``0-4|5-9@100-200``: groups of ranks, and the rounds from which and until which they are apart."""
+    where = f"split is {text!r}"
+    groups, _, span = text.partition("@")
+    first, _, end = (word.strip() for word in span.partition("-"))
+    if not (first.isdecimal() and end.isdecimal() and int(first) < int(end)):
+        raise ConfigError(f"{where}: the rounds are missing or wrong. Write GROUP|GROUP@FIRST-END, 0-4|5-9@100-200.")
+    group: dict[int, int] = {}
+    for number, part in enumerate(groups.split("|")):
+        for word in part.split(","):
+            low, _, high = word.partition("-")
+            for rank in range(_rank(low, ranks, where), _rank(high or low, ranks, where) + 1):
+                if rank in group:
+                    raise ConfigError(f"{where}: rank {rank} is named twice. Name every rank in one group.")
+                group[rank] = number
+    left_out = sorted(set(range(ranks)) - set(group))
+    if left_out:
+        raise ConfigError(f"{where}: rank {left_out[0]} is in no group. Name every rank in one group.")
+    return Split(group, int(first), int(end))
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
+
+
+def _rank(text: str, ranks: int, where: str) -> int:
+    if not text.strip().isdecimal() or int(text) >= ranks:
+        raise ConfigError(f"{where}: {text.strip()!r} is no rank. A rank is 0 .. {ranks - 1}.")
+    return int(text)
