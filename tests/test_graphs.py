@@ -77,6 +77,15 @@ def test_an_exponential_graph_links_ranks_a_power_of_two_apart(n):
         assert graph.has_edge(i, j) == (i != j and ((i - j) % n in hops or (j - i) % n in hops))
 
 
+@pytest.mark.parametrize("n", [1, 2, 3, 6, 8, 13])
+def test_a_directed_exponential_graph_has_the_forward_half_of_the_links(n):
+    graph = Exponential(directed=True).graph(n, 0)
+    hops = {2**j for j in range(10) if 2**j < n}
+    assert set(graph.edges) == {(i, (i + hop) % n) for i in range(n) for hop in hops}
+    assert nx.utils.graphs_equal(graph.to_undirected(), Exponential().graph(n, 0))
+    check_connected(graph, "here")
+
+
 @pytest.mark.parametrize("sides", [(3, 4), (1, 5), (2, 2), (2, 3, 4), (7,)])
 def test_lattices_are_products_of_paths_and_of_rings(sides):
     shape, n = "x".join(map(str, sides)), math.prod(sides)

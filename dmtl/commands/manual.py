@@ -88,7 +88,8 @@ def example(page: Page) -> str:
 def _sample(setting: Setting) -> str:
     if setting.required and setting.type == "str":
         return setting.name.upper()  # the first value needs no key
-    return f"{setting.name}={_SAMPLES.get(setting.type, 'VALUE') if setting.required else setting.default}"
+    value = _SAMPLES.get(setting.type, "VALUE") if setting.required else _default_words(setting.default)
+    return f"{setting.name}={value}"
 
 
 def _pages(kind: str) -> list[Page]:

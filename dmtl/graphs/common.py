@@ -23,9 +23,9 @@ def size(name: str, ranks: int | None) -> int:
     return ranks
 
 
-def from_edges(n: int, edges: Edges) -> nx.Graph:
+def from_edges(n: int, edges: Edges, directed: bool = False) -> nx.Graph | nx.DiGraph:
     """Make the simple graph on 0 .. n-1; a link to oneself is left out, a link named twice is one link."""
-    graph = nx.Graph()
+    graph = nx.DiGraph() if directed else nx.Graph()
     graph.add_nodes_from(range(n))
     graph.add_edges_from((u, v) for u, v in edges if u != v)
     return graph

@@ -1,6 +1,7 @@
 """Regular graphs: rings, lattices, cubes. ``cliques``, ``drawn`` and ``files`` have the others.
 
-Each piece has one method, ``graph(ranks, seed)``, and gives an undirected graph on the nodes 0 .. n-1.
+Each piece has one method, ``graph(ranks, seed)``, and gives a graph on the nodes 0 .. n-1, undirected unless it says
+otherwise.
 """
 
 from __future__ import annotations
@@ -169,14 +170,17 @@ class Exponential:
     """The static exponential graph: i is linked to i + 2^j and i - 2^j mod n for all 2^j < n.
 
     About 2 log2(n) neighbours each and a spectral gap of order 1 / log(n).
-    Ours: links go both ways; the paper's go to i + 2^j only.
+    Ours: links go both ways unless ``directed``; the paper's go to i + 2^j only.
     Reference: Ying, Yuan, Chen, Hu, Pan and Yin, NeurIPS, 2021.
     """
 
-    def graph(self, ranks: int | None, seed: int) -> nx.Graph:
+    directed: bool = False
+    """links go to i + 2^j only, as the time-varying one-peer-exponential needs them"""
+
+    def graph(self, ranks: int | None, seed: int) -> nx.Graph | nx.DiGraph:
         """Give the exponential graph on ``ranks`` nodes."""
         n = size("exponential", ranks)
-        return from_edges(n, ((i, (i + hop) % n) for i in range(n) for hop in _powers(n)))
+        return from_edges(n, ((i, (i + hop) % n) for i in range(n) for hop in _powers(n)), self.directed)
 
 
 def _powers(n: int) -> list[int]:
