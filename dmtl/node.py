@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
+from dmtl.changing import Changing
 from dmtl.errors import DivergedError
 from dmtl.mailbox import CAP, Mailbox, replaced
 from dmtl.sums import weighted_sum
-from dmtl.types import Algorithm, Attack, Block, Changing, Inbox, Mat, Mixed, Outbox, Screen, Task, Vec, View
+from dmtl.types import Algorithm, Attack, Block, Inbox, Mat, Mixed, Outbox, Screen, Task, Vec, View
 
 __all__ = ["Ageing", "Mixer", "Node", "NodeState"]
 

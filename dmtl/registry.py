@@ -72,6 +72,12 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "logistic": "dmtl.tasks.logistic:Logistic",
             "softmax": "dmtl.tasks.softmax:Softmax",
         },
+        "time-varying": {
+            "activation": "dmtl.time_varying.activation:Activation",
+            "file": "dmtl.time_varying.file:File",
+            "matching": "dmtl.time_varying.matching:Matching",
+            "one-peer-exponential": "dmtl.time_varying.one_peer_exponential:OnePeerExponential",
+        },
         "topology": {
             "barabasi-albert": "dmtl.graphs.drawn:BarabasiAlbert",
             "barbell": "dmtl.graphs.cliques:Barbell",

@@ -18,7 +18,6 @@ __all__ = [
     "Algorithm",
     "Attack",
     "Block",
-    "Changing",
     "Exchange",
     "Inbox",
     "Mask",
@@ -29,10 +28,10 @@ __all__ = [
     "Outbox",
     "PreScreen",
     "Proximable",
-    "Row",
     "Screen",
     "Smooth",
     "Task",
+    "TimeVarying",
     "Vec",
     "View",
 ]
@@ -263,22 +262,15 @@ class Attack(Protocol):
         """The lies (k_out, f, d) in place of the honest ``outbox`` (read-only), and what it remembers."""
 
 
-class Row(NamedTuple):
-    """One rank's share of a graph that changes, in one round."""
+class TimeVarying(Protocol):
+    """Which links of the base graph are in use in a round: a pure function, so that no rank needs to ask another."""
 
-    weights: Vec
-    """(1 + k_in,) mixing weights, self first; 0 on links that are not in use"""
-    hears: Mask
-    """(k_in,) in-links that are in use"""
-    speaks: Mask
-    """(k_out,) out-links that are in use"""
+    def active(self, links: NDArray[np.int64], ranks: int, round: int, seed: int) -> Mask:
+        """(m,) which of the ``links`` (m, 2), each (source, target), carry messages in this round.
 
-
-class Changing(Protocol):
-    """A graph whose links are not all in use in every round."""
-
-    def row(self, rank: int, round: int) -> Row:
-        """What ``rank`` sees of it in that round."""
+        A link of an undirected base graph is there once, as (u, v) with u < v: its two directions are on or off
+        together. Raises ConfigError where the base graph lacks what the piece needs.
+        """
 
 
 class Exchange(Protocol):

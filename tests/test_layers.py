@@ -12,13 +12,13 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "dmtl"
 LAYERS = (
     ("errors", "types", "rng", "schedules", "mailbox", "sums"),
-    ("links", "topology", "graphs", "algorithms", "screens", "attacks", "tasks", "data"),
+    ("links", "topology", "changing", "graphs", "algorithms", "screens", "attacks", "tasks", "data", "time_varying"),
     ("node",),
     ("runner", "simulator", "transports", "memory"),
     ("registry", "specs", "config", "compat", "build", "results", "recorder", "progress"),
     ("launch", "cli", "__main__", "__init__", "report", "commands"),
 )
-READS_FILES = {"graphs", "data"}
+READS_FILES = {"graphs", "data", "time_varying"}
 IMPURE = {"os", "pathlib", "time", "logging", "json", "mpi4py", "matplotlib", "torch"}
 
 
@@ -67,9 +67,9 @@ def test_topology_and_graphs_know_nothing_of_each_other():
         assert not (part(path) == "graphs" and "topology" in known)
 
 
-@pytest.mark.parametrize("kind", ["algorithms", "screens", "attacks", "tasks", "data"])
+@pytest.mark.parametrize("kind", ["algorithms", "screens", "attacks", "tasks", "data", "time_varying"])
 def test_kinds_of_pieces_know_nothing_of_each_other(kind):
-    kinds = {"algorithms", "screens", "attacks", "tasks", "data"}
+    kinds = {"algorithms", "screens", "attacks", "tasks", "data", "time_varying"}
     allowed = {kind, "data"} if kind == "tasks" else {kind}  # a task is built from a Dataset
     for path in (PACKAGE / kind).glob("*.py"):
         known = {module.split(".")[1] for module in imports(path) if module.startswith("dmtl.")}

@@ -1,0 +1,1 @@
+"""Time-varying graphs: which links of the base graph are in use in a round."""
