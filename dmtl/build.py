@@ -13,13 +13,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from dmtl.compat import check_graph, check_node
+from dmtl.changing import Changing
+from dmtl.compat import check_graph, check_links, check_node
 from dmtl.config import Config, Liars
 from dmtl.data.partition import task_count
 from dmtl.data.pool import Dataset, Pool
 from dmtl.data.split import choose_tasks, share, standardise
 from dmtl.errors import ConfigError
 from dmtl.graphs.common import check_connected
+from dmtl.links import Conditions, parse_joins, parse_link, parse_slow, parse_split
 from dmtl.node import Node
 from dmtl.registry import find
 from dmtl.rng import Purpose, stream
@@ -55,6 +57,10 @@ class Plan:
     task: Any
     """the task's settings; ``build(dataset)`` binds them"""
     warnings: tuple[str, ...]
+    conditions: Conditions
+    """what is imposed on links and ranks"""
+    changing: Changing | None
+    """which links are in use in a round; None: all in all"""
 
     def dataset(self, rank: int) -> Dataset:
         """A rank's own data, poisoned if it is such a liar."""
@@ -75,8 +81,19 @@ class Plan:
         view = self.topology.view(rank, config.seed, getattr(self.task, "batch", 0) > 0, colluders)
         task = self.task.build(self.dataset(rank))
         check_node(self.algorithm, task, rank, self.config)
-        attack = lie.attack if lie else None
-        return Node(view, task, self.algorithm, self.screen, attack, config.dtype, rushers)
+        return Node(
+            view,
+            task,
+            self.algorithm,
+            self.screen,
+            lie.attack if lie else None,
+            config.dtype,
+            rushers,
+            self.conditions.age if self.conditions.hides and not config.asynchronous else None,
+            self.conditions.reach,
+            self.changing,
+            self.conditions.joins.get(rank, 0),
+        )
 
     def label(self, rank: int) -> str:
         """What a rank's task is called in the data."""
@@ -100,21 +117,38 @@ def plan(config: Config, ranks: int = 0) -> Plan:
     graph = made["topology"].graph(ranks, config.seed)
     check_connected(graph, f"topology {config.topology['name']!r}")
     topology = Topology(graph, find("weights", config.weights)(graph))
+    if config.time_varying:
+        made["time_varying"] = make("time-varying", config.time_varying)
+    changing = Changing(graph, config.weights, made["time_varying"], config.seed) if config.time_varying else None
     rows = made["partition"].assign(pool, ranks, config.seed)
     groups = [(group, _lie(group)) for group in _place(config.byzantine, ranks, config.seed)]
     lies = {rank: lie for group, lie in groups for rank in group.ranks}
     parts = _screens(config.screen)
     screen: Screen = Piped(tuple(parts[:-1]), parts[-1]) if len(parts) > 1 else parts[0]
+    conditions = _conditions(config, ranks)
     warnings = check_graph(made["algorithm"], screen, topology, lies, config)
+    warnings += check_links(made["algorithm"], conditions, config)
     explicit = msgspec.structs.replace(
         config,
         ranks=ranks,
         eval_every=config.every,
         screen=[describe(kind, part) for kind, part in zip(_screen_kinds(parts), parts, strict=True)],
         byzantine=[_told(group, lie) for group, lie in groups],
-        **{kind: describe(kind, piece) for kind, piece in made.items()},
+        **{kind: describe(kind.replace("_", "-"), piece) for kind, piece in made.items()},
     )
-    return Plan(explicit, topology, made["algorithm"], screen, lies, pool, rows, made["task"], tuple(warnings))
+    algorithm, task = made["algorithm"], made["task"]
+    return Plan(explicit, topology, algorithm, screen, lies, pool, rows, task, tuple(warnings), conditions, changing)
+
+
+def _conditions(config: Config, ranks: int) -> Conditions:
+    return Conditions(
+        config.seed,
+        parse_link(config.link),
+        tuple(parse_split(text, ranks) for text in config.splits),
+        parse_joins(config.join, ranks),
+        parse_slow(config.slow, ranks),
+        config.pace,
+    )
 
 
 def _own_size(piece: Any, seed: int) -> int:

@@ -44,7 +44,10 @@ _OPTIONS = [
     click.option("--task", metavar=_PIECE, help="Loss; left out, it follows from the data."),
     click.option("--tasks", metavar="LIST", help="Which natural tasks to take, such as 0-7 or 0,3,5-9."),
     click.option(
-        "--partition", metavar=_PIECE, help="How the data are spread over the ranks; left out: natural tasks, or iid."
+        "--partition",
+        metavar=_PIECE,
+        multiple=True,
+        help="How the data are spread over the ranks; left out: natural tasks, or iid. With an @ it is a --split.",
     ),
     click.option("--test", metavar="SHARE", type=float, help="Share of each rank's data kept for testing."),
     click.option(
@@ -52,6 +55,7 @@ _OPTIONS = [
     ),
     click.option("--topology", metavar=_PIECE, help="Graph; a file: file:PATH."),
     click.option("--weights", metavar="NAME", help="Mixing weights."),
+    click.option("--time-varying", metavar=_PIECE, help="Which links of the graph are in use in a round."),
     click.option("--algorithm", metavar=_PIECE, help="Method."),
     click.option("--screen", metavar="PIECE[+PIECE]", help="Robust average; pre-screens in front, joined by +."),
     click.option(
@@ -66,7 +70,27 @@ _OPTIONS = [
     click.option("--seed", type=int, help="Seed of every random draw."),
     click.option("--dtype", type=click.Choice(["float64", "float32"]), help="Precision of models and messages."),
     click.option("--ranks", type=int, help="Number of ranks in the simulator; under MPI a check."),
-    click.option("--transport", type=click.Choice(["auto", "sync", "simulated"]), help="auto: sync under mpirun."),
+    click.option(
+        "--transport",
+        type=click.Choice(["auto", "sync", "async", "simulated", "simulated-async"]),
+        help="auto: sync under mpirun, else simulated.",
+    ),
+    click.option("--link", metavar="SPEC", help="delay=SECONDS,jitter=SECONDS,drop=PROBABILITY,age=ROUNDS."),
+    click.option(
+        "--split",
+        "splits",
+        metavar="GROUPS@FIRST-END",
+        multiple=True,
+        help="Cut the network for some rounds: 0-4|5-9@100-200.",
+    ),
+    click.option("--join", metavar="RANK@ROUND", help="Ranks that come later: 3@100."),
+    click.option("--slow", metavar="RANK:TIMESx", help="Ranks that take longer for a round: 3:10x."),
+    click.option("--pace", type=float, metavar="SECONDS", help="What a round takes at least."),
+    click.option("--max-age", type=int, metavar="ROUNDS", help="async: an older word counts as none; 0: never."),
+    click.option("--seconds", type=float, metavar="SECONDS", help="async: stop after so long; 0: after the rounds."),
+    click.option("--on-failure", type=click.Choice(["abort", "continue"]), help="What an exception on one rank means."),
+    click.option("--patience", type=float, metavar="SECONDS", help="Give up who does not answer; 0: never."),
+    click.option("--checkpoint-every", type=int, metavar="ROUNDS", help="Save the state so often, to resume from."),
     click.option("--name", metavar="NAME", help="Results go to runs/NAME-HASH."),
     click.option("--out", metavar="DIR", help="Results go into this folder instead."),
     click.option("--overwrite/--no-overwrite", default=None, help="Replace results that are there."),
@@ -81,9 +105,18 @@ def _reader(flags: dict[str, Any]) -> Callable[[], dict[str, Any]]:
     """Put file, flags and assignments together when called."""
     from dmtl.config import combine, read_file
 
-    given = {key: value for key, value in flags.items() if value is not None}
+    given = {key: value for key, value in flags.items() if value is not None and value != ()}
     path, assignments = given.pop("config", None), given.pop("assignments", ())
-    return lambda: combine(read_file(path) if path else {}, _with_liars(given), assignments)
+    return lambda: combine(read_file(path) if path else {}, _with_liars(_with_splits(given)), assignments)
+
+
+def _with_splits(given: dict[str, Any]) -> dict[str, Any]:
+    """Tell the two meanings of --partition apart: data never have an @ in them."""
+    parts, splits = given.get("partition", ()), list(given.get("splits", ()))
+    splits += [part for part in parts if "@" in part]
+    pieces = [part for part in parts if "@" not in part]
+    plain = {key: value for key, value in given.items() if key not in ("partition", "splits")}
+    return {**plain, **({"partition": pieces[-1]} if pieces else {}), **({"splits": splits} if splits else {})}
 
 
 def _with_liars(given: dict[str, Any]) -> dict[str, Any]:

@@ -9,10 +9,11 @@ import numpy as np
 
 from dmtl.config import Config
 from dmtl.errors import CompatibilityError
+from dmtl.links import Conditions
 from dmtl.topology import Topology
 from dmtl.types import Algorithm, Needs, Proximable, Screen, Smooth, Task
 
-__all__ = ["check_graph", "check_node"]
+__all__ = ["check_graph", "check_links", "check_node"]
 
 
 def check_graph(
@@ -32,6 +33,26 @@ def check_graph(
     if Needs.UNSCREENED not in algorithm.needs:
         _check_degrees(screen, topology, liars, config)
     return list(_warnings(algorithm, screen, liars, config))
+
+
+def check_links(algorithm: Algorithm[Any], conditions: Conditions, config: Config) -> list[str]:
+    """Check a method against late and lost messages; return warnings, each one sentence."""
+    name = config.algorithm["name"]
+    fresh = Needs.FRESH in algorithm.needs
+    if fresh and (config.asynchronous or conditions.link.age):
+        what = f"transport {config.transport!r}" if config.asynchronous else f"link {config.link!r}"
+        raise CompatibilityError(
+            f"{name!r} needs every message in its own round, and {what} brings messages of earlier rounds. "
+            f"Use 'amtl', 'laplacian' or 'diffusion', or --transport sync."
+        )
+    if config.asynchronous and (conditions.joins or conditions.splits or conditions.link.age or config.time_varying):
+        raise CompatibilityError(
+            "join, split, time-varying and link age count common rounds, and asynchronous ranks have none. "
+            "Use --transport sync, or link delay, jitter and drop."
+        )
+    if fresh and conditions.hides:
+        return [f"{name!r} needs every message; where some are lost it ends somewhere else, and the error stays."]
+    return []
 
 
 def check_node(algorithm: Algorithm[Any], task: Task, rank: int, config: Config) -> None:

@@ -15,9 +15,16 @@ from dmtl.specs import Spec, parse, parse_chain
 
 __all__ = ["Config", "Liars", "combine", "digest", "load", "read_file", "to_toml"]
 
-PIECES = ("data", "task", "partition", "topology", "algorithm")
-HOUSEKEEPING = ("name", "out", "overwrite", "transport", "stall_warn", "trace", "ranks")
+PIECES = ("data", "task", "partition", "topology", "time_varying", "algorithm")
+HOUSEKEEPING = (
+    *("name", "out", "overwrite", "transport", "ranks", "trace"),
+    *("checkpoint_every", "on_failure", "patience", "stall_warn", "slow", "pace"),
+)
 """Settings that change no number of a run, and so not its identity."""
+_AT_LEAST_0 = (
+    *("rounds", "eval_every", "seed", "ranks", "stall_warn"),
+    *("patience", "checkpoint_every", "pace", "max_age", "seconds"),
+)
 
 
 def _piece(name: str) -> Any:
@@ -55,6 +62,8 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tr
     """each rank scales its features by its own training rows"""
     topology: Spec = _piece("ring")
     weights: str = "metropolis"
+    time_varying: Spec | None = None
+    """which links are in use in a round; None: all of them in all rounds"""
     algorithm: Spec = _piece("diffusion")
     screen: list[Spec] = msgspec.field(default_factory=lambda: [{"name": "average"}])
     """pre-screens in order, then the screen"""
@@ -66,8 +75,28 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tr
     dtype: Literal["float64", "float32"] = "float64"
     ranks: int = 0
     """0: as many as MPI started, or as there are tasks"""
-    transport: Literal["auto", "sync", "simulated"] = "auto"
+    link: str = ""
+    """what links do to messages: 'delay=0.05,jitter=0.02,drop=0.01,age=20'"""
+    splits: tuple[str, ...] = ()
+    """the network cut into groups for some rounds: '0-4|5-9@100-200'"""
+    join: str = ""
+    """ranks that come later: '3@100'"""
+    slow: str = ""
+    """ranks that take longer for a round: '3:10x'"""
+    pace: float = 0.0
+    """seconds that a round takes at least; virtual seconds in the simulators"""
+    max_age: int = 1000
+    """rounds after which an asynchronous neighbour that says nothing new counts as silent; 0: never"""
+    seconds: float = 0.0
+    """asynchronous ranks stop after so long; 0: after their rounds only"""
+    transport: Literal["auto", "sync", "async", "simulated", "simulated-async"] = "auto"
     """auto: sync where a launcher started this process, else simulated"""
+    on_failure: Literal["abort", "continue"] = "abort"
+    """what an exception on one rank means for the others"""
+    patience: float = 600.0
+    """seconds after which a neighbour that does not answer is given up; 0: never"""
+    checkpoint_every: int = 0
+    """rounds between checkpoints; 0: only when a signal ends the run"""
     out: str = ""
     """folder for the results; empty: runs/NAME-HASH"""
     overwrite: bool = False
@@ -77,14 +106,19 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tr
     """write every message of the run"""
 
     def __post_init__(self) -> None:
-        for key, least in (("rounds", 0), ("eval_every", 0), ("seed", 0), ("ranks", 0), ("stall_warn", 0)):
-            if getattr(self, key) < least:
-                raise ConfigError(f"{key} is {getattr(self, key)}. It must be at least {least}.")
+        for key in _AT_LEAST_0:
+            if not getattr(self, key) >= 0:
+                raise ConfigError(f"{key} is {getattr(self, key)}. It must be at least 0.")
         for key in ("test", "held_out"):
             if not 0 <= getattr(self, key) < 1:
                 raise ConfigError(f"{key} is {getattr(self, key)}. It is a share, at least 0 and below 1.")
         if not self.name or "/" in self.name:
             raise ConfigError(f"name is {self.name!r}. It becomes a folder's name: at least one letter, no '/'.")
+
+    @property
+    def asynchronous(self) -> bool:
+        """Whether ranks go on without waiting for each other."""
+        return self.transport in ("async", "simulated-async")
 
     @property
     def every(self) -> int:
@@ -149,7 +183,8 @@ def digest(config: Config) -> str:
     """Hexadecimal identity of a run: of all that can change one of its numbers."""
     plain = msgspec.to_builtins(config)
     for key in HOUSEKEEPING:
-        plain.pop(key)
+        if not (config.asynchronous and key in ("transport", "slow", "pace")):  # there, time is part of the result
+            plain.pop(key)
     return hashlib.sha256(msgspec.json.encode(plain, order="deterministic")).hexdigest()
 
 

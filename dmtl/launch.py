@@ -142,7 +142,7 @@ def _run_rank(comm: MPI.Intracomm, job: Plan, node: Node, log: Recorder, quiet: 
         trace = stack.enter_context(RankLog(folder(config), comm.rank, "trace.jsonl")) if config.trace else None
         inner = connect(cast("MPI.Intracomm", Spy(comm, trace.write)) if trace else comm, node)
         exchange: Exchange = inner
-        stack.enter_context(Watchdog(inner, node.view, config.stall_warn))
+        stack.enter_context(Watchdog(inner.edges, node.view, config.stall_warn))
         if trace:
             f, d = node.message_shape
             exchange = Traced(inner, node.view, f * d * node.dtype.itemsize, trace.write)

@@ -61,6 +61,10 @@ class Mailbox:
         """Mark all rows as not heard."""
         self._tails.fill(self._mark)
 
+    def forget(self, rows: list[int]) -> None:
+        """Mark some rows as not heard."""
+        self._tails[rows] = self._mark
+
     def missing(self) -> list[int]:
         """Row numbers that nothing was written to since ``clear``."""
         return [row for row, tail in enumerate(self._tails.tolist()) if tail == self._mark]

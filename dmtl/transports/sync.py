@@ -5,59 +5,37 @@ Only neighbours talk, nothing is pickled, no collective runs inside the loop, an
 
 from __future__ import annotations
 
-from time import monotonic
-from typing import NamedTuple
-
 import numpy as np
 from mpi4py import MPI
 
 from dmtl.errors import TransportError
 from dmtl.mailbox import Mailbox
-from dmtl.node import Node
+from dmtl.node import Node, NodeState
+from dmtl.transports.edges import Edges, Group, Loss
 from dmtl.transports.mpi import guard
-from dmtl.types import Inbox, Outbox, View
+from dmtl.types import Inbox, Outbox
 
 __all__ = ["Prompt", "Rushing", "connect"]
 
 LARGEST = 2**31 - 1
 """Most numbers in one message: MPI counts them in a C int."""
 
-_start = MPI.Prequest.Startall
-_wait = MPI.Prequest.Waitall
 
-
-class Requests(NamedTuple):
-    """A rank's persistent requests, made once: what is started in a round and waited for."""
-
-    heard: list[MPI.Prequest]
-    """one per source"""
-    to_all: list[MPI.Prequest]
-    """one per target, all from the same buffer"""
-    per_edge: list[MPI.Prequest]
-    """one per target, each from its own row"""
-
-
-def connect(comm: MPI.Intracomm, node: Node) -> Prompt | Rushing:
+def connect(comm: MPI.Intracomm, node: Node, state: NodeState | None = None, patience: float = 0.0) -> Prompt | Rushing:
     """Open the exchange of one rank; collective over ``comm``, which is duplicated and not used afterwards.
 
-    Raises TransportError for a message that MPI cannot carry.
+    ``state`` is the one that the loop goes on from, None at the start. ``patience`` is how many seconds to wait for a
+    neighbour before it is given up; 0: for ever. Raises TransportError for a message that MPI cannot carry.
     """
     f, d = node.message_shape
     if f * d > LARGEST:
         raise TransportError(f"a message of {f} x {d} numbers is too long: MPI carries {LARGEST}. Share less.")
     guard()
     own = comm.Dup()
-    return Rushing(own, node) if node.rushing else Prompt(own, node)
-
-
-def _requests(comm: MPI.Intracomm, view: View, box: Mailbox) -> Requests:
-    if not box.said.size:
-        return Requests([], [], [])
-    return Requests(
-        [comm.Recv_init(box.heard[row], source) for row, source in enumerate(view.sources)],
-        [comm.Send_init(box.said, target) for target in view.targets],
-        [comm.Send_init(box.edges[row], target) for row, target in enumerate(view.targets)],
-    )
+    comm.Barrier()  # a communicator may be revoked only once all ranks have it
+    box = node.mailbox()
+    edges = Edges(own, node.view, box, patience, state.view.round if state else 0)
+    return Rushing(edges, box, node, state) if node.rushing else Prompt(edges, box, node)
 
 
 class Prompt:
@@ -65,36 +43,46 @@ class Prompt:
 
     stale = False
 
-    def __init__(self, comm: MPI.Intracomm, node: Node) -> None:
-        self.box = node.mailbox()
-        self.round = 0
-        """rounds whose messages have all come"""
-        self.waiting_since = 0.0
-        """when the wait began that goes on now, by a monotonic clock; 0 while there is none"""
-        self._comm = comm
-        self._requests = _requests(comm, node.view, self.box)
-        self._all = self._requests.heard + self._requests.to_all
-        self._edges = self._requests.heard + self._requests.per_edge
-        self._active = self._all
+    def __init__(self, edges: Edges, box: Mailbox, node: Node) -> None:
+        self.edges = edges
+        self.box = box
+        self._view = node.view
+        self._changing = node.changing
+        self._turn = 0
+        """counts the rounds of this exchange; neighbours begin at the same"""
+        self._active = Group([], [], [])
+
+    @property
+    def lost(self) -> dict[int, Loss]:
+        """Neighbours that were given up, with round and reason."""
+        return self.edges.lost
 
     def send(self, outbox: Outbox) -> None:
         """Start this round's sends and receives."""
-        box = self.box
-        self._active = self._edges if box.post(outbox) else self._all
-        box.clear()
-        _start(self._active)
+        each = self.box.post(outbox)
+        self.box.clear()
+        if self._changing is None:
+            self._active = self.edges.everybody(self._turn, each)
+        else:
+            row = self._changing.row(self._view.rank, self.edges.round)
+            self._active = self.edges.some(
+                _of(self._view.sources, row.hears), _of(self._view.targets, row.speaks), each
+            )
+        self._turn += 1
+        self.edges.start(self._active)
 
     def receive(self) -> Inbox:
         """Wait until all neighbours have spoken and all have taken what was said."""
-        self.waiting_since = monotonic()
-        _wait(self._active)
-        self.waiting_since = 0.0
-        self.round += 1
+        edges = self.edges
+        edges.finish(self._active)
+        edges.round += 1
+        if edges.lost or not edges.round & 63:
+            edges.sweep()
         return self.box.open()
 
     def close(self) -> None:
         """Free requests and communicator."""
-        _free(self._comm, self._requests)
+        self.edges.close()
 
 
 class Rushing:
@@ -106,47 +94,72 @@ class Rushing:
 
     stale = False
 
-    def __init__(self, comm: MPI.Intracomm, node: Node) -> None:
-        self.box = node.mailbox()
-        self.round = 0
-        """rounds whose messages have all come"""
-        self.waiting_since = 0.0
-        """when the wait began that goes on now, by a monotonic clock; 0 while there is none"""
-        self._comm = comm
-        self._requests = _requests(comm, node.view, self.box)
-        fellow = [source in node.rushers for source in node.view.sources]
-        self._late = np.array(fellow, dtype=np.int64)
-        self._now = [q for q, late in zip(self._requests.heard, fellow, strict=False) if not late]
-        self._then = [q for q, late in zip(self._requests.heard, fellow, strict=False) if late]
-        self._sending: list[MPI.Prequest] = []
+    def __init__(self, edges: Edges, box: Mailbox, node: Node, state: NodeState | None) -> None:
+        self.edges = edges
+        self.box = box
+        self._view = node.view
+        self._changing = node.changing
+        self._rushers = node.rushers
+        self._late = np.array([source in node.rushers for source in node.view.sources], dtype=np.int64)
+        self._each = False
+        self._sending = Group([], [], [])
+        if state is not None and state.said is not None and edges.round:
+            # What the fellows have not heard yet when a run is taken up again.
+            self._each = box.post(Outbox((), state.said))
+            self._start_sending([target for target in node.view.targets if target in node.rushers])
+
+    @property
+    def lost(self) -> dict[int, Loss]:
+        """Neighbours that were given up, with round and reason."""
+        return self.edges.lost
 
     def receive(self) -> Inbox:
         """Wait for this round's messages of the honest, and last round's of fellow liars."""
+        edges = self.edges
         self.box.clear()
-        pending = self._now + (self._then if self.round else [])
-        self.waiting_since = monotonic()
-        _start(pending)
-        _wait(pending)
-        self.waiting_since = 0.0
-        self.round += 1
+        pending = edges.some([*self._prompt_sources(), *self._fellows()], (), self._each)
+        edges.start(pending)
+        edges.finish(pending)
+        edges.round += 1
+        edges.sweep()
         return self.box.open(self._late)
 
     def send(self, outbox: Outbox) -> None:
         """Start this round's sends, once the last round's are through."""
-        _wait(self._sending)
-        self._sending = self._requests.per_edge if self.box.post(outbox) else self._requests.to_all
-        _start(self._sending)
+        self.edges.finish(self._sending)
+        self._each = self.box.post(outbox)
+        self._start_sending(self._targets())
 
     def close(self) -> None:
         """Take the fellows' last words, so that no message is left over, and free everything."""
-        if self.round:
-            _start(self._then)
-            _wait(self._then)
-        _wait(self._sending)
-        _free(self._comm, self._requests)
+        pending = self.edges.some(self._fellows(), (), self._each)
+        self.edges.start(pending)
+        self.edges.finish(pending)
+        self.edges.finish(self._sending)
+        self.edges.close()
+
+    def _start_sending(self, targets: list[int]) -> None:
+        self._sending = self.edges.some((), targets, self._each)
+        self.edges.start(self._sending)
+
+    def _fellows(self) -> list[int]:
+        """Fellow liars who said something in the round before."""
+        return [source for source in self._view.sources if source in self._rushers] if self.edges.round else []
+
+    def _prompt_sources(self) -> list[int]:
+        """Neighbours who speak in this round before this rank does."""
+        view, changing = self._view, self._changing
+        hears = view.sources if changing is None else _of(view.sources, changing.row(view.rank, self.edges.round).hears)
+        return [source for source in hears if source not in self._rushers]
+
+    def _targets(self) -> list[int]:
+        """Neighbours to speak to in the round that was just heard; fellows always, whom it reaches in the next."""
+        view, changing = self._view, self._changing
+        if changing is None:
+            return list(view.targets)
+        speaks = _of(view.targets, changing.row(view.rank, self.edges.round - 1).speaks)
+        return [target for target in view.targets if target in speaks or target in self._rushers]
 
 
-def _free(comm: MPI.Intracomm, requests: Requests) -> None:
-    for request in (*requests.heard, *requests.to_all, *requests.per_edge):
-        request.Free()
-    comm.Free()
+def _of(ranks: tuple[int, ...], mask: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> list[int]:
+    return [rank for rank, on in zip(ranks, mask, strict=True) if on]

@@ -28,8 +28,8 @@ class Watchdog:
     guarantee, which is enough for a message to a person.
     """
 
-    def __init__(self, exchange: Waiting, view: View, seconds: float) -> None:
-        self._exchange = exchange
+    def __init__(self, edges: Waiting, view: View, seconds: float) -> None:
+        self._edges = edges
         self._view = view
         self._seconds = seconds
         self._stop = threading.Event()
@@ -48,7 +48,7 @@ class Watchdog:
         said = (-1, 0.0)
         patience = self._seconds
         while not self._stop.wait(min(1.0, self._seconds / 4)):
-            began, round = self._exchange.waiting_since, self._exchange.round
+            began, round = self._edges.waiting_since, self._edges.round
             if (round, began) != said:
                 said, patience = (round, began), self._seconds
             waited = monotonic() - began
@@ -57,7 +57,7 @@ class Watchdog:
                 print(self._sentence(round, waited), file=sys.stderr, flush=True)
 
     def _sentence(self, round: int, waited: float) -> str:
-        late = [self._view.sources[row] for row in self._exchange.box.missing()]
+        late = [self._view.sources[row] for row in self._edges.box.missing()]
         whom = f"rank {late[0]}" if len(late) == 1 else f"ranks {', '.join(map(str, late))}"
         return (
             f"dmtl: rank {self._view.rank} has waited {waited:.0f} s for {whom if late else 'its sends to be taken'} "
