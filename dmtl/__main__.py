@@ -38,7 +38,7 @@ def _fail(error: BaseException) -> int:
     """Print one line for what a user can mend, a traceback for the rest; return the exit code, or end the job."""
     import click
 
-    from dmtl.errors import DmtlError
+    from dmtl.errors import DmtlError, RevokedError
     from dmtl.transports.mpi import launch, started
 
     if isinstance(error, click.ClickException | DmtlError) and not started():
@@ -49,9 +49,13 @@ def _fail(error: BaseException) -> int:
         else:
             error.show()
         return error.exit_code
+    if isinstance(error, RevokedError):
+        return 0  # the job's exit code is that of the rank that failed
     code = _fail_alone(error)
     if started():  # the other ranks would wait for ever for one that is gone
-        sys.modules["mpi4py.MPI"].COMM_WORLD.Abort(code)
+        from dmtl.transports.ending import bring_down
+
+        bring_down(code)
     return code
 
 

@@ -106,8 +106,19 @@ def _reader(flags: dict[str, Any]) -> Callable[[], dict[str, Any]]:
     from dmtl.config import combine, read_file
 
     given = {key: value for key, value in flags.items() if value is not None and value != ()}
-    path, assignments = given.pop("config", None), given.pop("assignments", ())
-    return lambda: combine(read_file(path) if path else {}, _with_liars(_with_splits(given)), assignments)
+    path, assignments, resume = given.pop("config", None), given.pop("assignments", ()), given.pop("resume", None)
+
+    def read() -> dict[str, Any]:
+        file = read_file(path) if path else {}
+        if resume:
+            from pathlib import Path
+
+            from dmtl.resume import settings_of
+
+            file = {**settings_of(Path(resume)), **file, "out": resume}
+        return combine(file, _with_liars(_with_splits(given)), assignments)
+
+    return read
 
 
 def _with_splits(given: dict[str, Any]) -> dict[str, Any]:
@@ -146,6 +157,7 @@ def _with_liars(given: dict[str, Any]) -> dict[str, Any]:
 @cli.command()
 @experiment
 @click.option("--print-config", is_flag=True, help="Print the effective configuration and stop.")
+@click.option("--resume", metavar="RUN", help="Go on with the run in that folder, from its last checkpoint.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress, no warnings.")
 def run(print_config: bool, quiet: bool, **flags: Any) -> int:
     """Run an experiment: under mpirun one rank per process, otherwise all ranks in this one."""
@@ -158,7 +170,7 @@ def run(print_config: bool, quiet: bool, **flags: Any) -> int:
 
         click.echo(to_toml(plan(load(settings())).config), nl=False)
         return 0
-    return start(settings, quiet)
+    return start(settings, quiet, flags.get("resume") or "")
 
 
 @cli.command("list")

@@ -5,6 +5,7 @@
         CompatibilityError            each piece is fine, not together            exit 2
       DivergedError(ArithmeticError)  a rank's own iterate is no longer finite    exit 3
       TransportError(RuntimeError)    MPI failed, or the ranks disagree           exit 4
+        RevokedError                  another rank ends the job                   its exit code
       ResultsError(OSError)           a run folder cannot be used or written      exit 5
 
 A message is one sentence or two: the place, what was got, what is allowed, how to mend it.
@@ -22,6 +23,7 @@ __all__ = [
     "DivergedError",
     "DmtlError",
     "ResultsError",
+    "RevokedError",
     "TransportError",
     "unknown",
 ]
@@ -53,6 +55,10 @@ class TransportError(DmtlError, RuntimeError):
     """MPI failed, or the ranks do not agree on what they run."""
 
     exit_code = 4
+
+
+class RevokedError(TransportError):
+    """Another rank has failed, has said why, and takes this one down with it: nothing more to say."""
 
 
 class ResultsError(DmtlError, OSError):

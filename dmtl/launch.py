@@ -5,22 +5,21 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 
 from dmtl.build import Plan, plan
+from dmtl.checkpoints import common, revive, saved_rounds
 from dmtl.config import digest, load
 from dmtl.errors import CompatibilityError, DmtlError
 from dmtl.memory import keep_pages
-from dmtl.node import Node
-from dmtl.progress import Progress
+from dmtl.node import Node, NodeState
 from dmtl.recorder import Recorder
-from dmtl.results import RankLog, check_free, folder, prepare
+from dmtl.results import check_free, folder, prepare
+from dmtl.resume import check_identity, check_same, laggards
 from dmtl.transports.mpi import launch
-from dmtl.types import Exchange
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -28,70 +27,83 @@ if TYPE_CHECKING:
 __all__ = ["start"]
 
 
+P = ParamSpec("P")
+T = TypeVar("T")
 Settings = Callable[[], Mapping[str, Any]]
 """Reads the raw settings; called where its mistakes are caught"""
 
 
-def start(settings: Settings, quiet: bool = False) -> int:
+class Opened(NamedTuple):
+    """One rank, ready to run."""
+
+    log: Recorder
+    state: NodeState | None
+    """the one to go on from; None for a new run"""
+
+
+def start(settings: Settings, quiet: bool = False, resume: str = "") -> int:
     """Run what ``settings`` gives and return the exit code; messages go to standard error.
 
-    Raises DmtlError where this process runs alone; under MPI one rank speaks for all that have the same to say.
+    ``resume`` is the folder of the run to go on with, empty for a new one. Raises DmtlError where this process runs
+    alone; under MPI one rank speaks for all that have the same to say.
     """
     keep_pages()
+    place = Path(resume) if resume else None
     if launch().parallel:
-        return _parallel(settings, quiet)
+        return _parallel(settings, quiet, place)
     raw = settings()
-    return _parallel(settings, quiet) if raw.get("transport") == "sync" else _simulated(raw, quiet)
+    return _parallel(settings, quiet, place) if raw.get("transport") in ("sync", "async") else _alone(raw, quiet, place)
 
 
-def _simulated(raw: Mapping[str, Any], quiet: bool) -> int:
-    from dmtl.simulator import simulate
+def _alone(raw: Mapping[str, Any], quiet: bool, resume: Path | None) -> int:
+    """All ranks in this process."""
+    from dmtl.simulation import run_all
 
     config = load(raw)
     if config.trace:
         raise CompatibilityError("--trace notes MPI messages and the simulator sends none. Use mpirun.")
+    if config.on_failure == "continue":
+        raise CompatibilityError("--on-failure continue is for ranks with a process each. Use mpirun.")
     job = plan(config)
-    check_free(job.config)
+    _check_folder(job, resume)
     nodes = [job.node(rank) for rank in range(job.topology.size)]
+    rounds = [saved_rounds(resume, node.view.rank) for node in nodes] if resume else None
+    opened = [_opened(job, node, resume, common(rounds) if rounds else 0) for node in nodes]
     _warn(job, quiet)
-    place = prepare(job)
+    if rounds and _nothing_to_do(job, rounds, quiet):
+        return 0
     if not quiet:
         print(f"dmtl: {len(nodes)} ranks in this one process; mpirun gives each its own", file=sys.stderr, flush=True)
-    with ExitStack() as stack:
-        bar = stack.enter_context(Progress(config.rounds, not quiet))
-        logs = [stack.enter_context(Recorder(place, job, node)) for node in nodes]
-
-        def record(rank: int, state: Any, inbox: Any) -> None:
-            line = logs[rank](state, inbox)
-            if rank == 0:
-                bar.show(line["round"], line["loss"])
-
-        states = simulate(nodes, config.rounds, record=record, every=job.config.every)
-        for log, state in zip(logs, states, strict=True):
-            log.finish(state)
-    _done(place, quiet)
-    return 0
+    states = None if resume is None else [one.state for one in opened if one.state is not None]
+    code = run_all(job, nodes, [one.log for one in opened], states, quiet)
+    _done(folder(job.config), quiet or code != 0)
+    return code
 
 
-def _parallel(settings: Settings, quiet: bool) -> int:
+def _parallel(settings: Settings, quiet: bool, resume: Path | None) -> int:
     """One rank of an MPI job."""
+    from dmtl.session import run_rank
+    from dmtl.transports.agree import exchange_rounds
     from dmtl.transports.mpi import world
 
     comm = world()
-    ready = _ready(settings, comm)
+    ready = _caught(_ready, settings, comm, resume)
     code = _agreed(comm, "" if isinstance(ready, DmtlError) else _identity(*ready), ready)
     if code or isinstance(ready, DmtlError):
         return code
     job, node = ready
-    opened = _opened(job, node)
+    quiet = quiet or comm.rank > 0
+    rounds = exchange_rounds(comm, saved_rounds(resume, comm.rank)) if resume else None
+    if rounds and _nothing_to_do(job, rounds, quiet):
+        return 0
+    opened = _caught(_opened, job, node, resume, common(rounds) if rounds else 0)
     code = _agreed(comm, "", opened)
     if code or isinstance(opened, DmtlError):
         return code
-    quiet = quiet or comm.rank > 0
     _warn(job, quiet)
-    _run_rank(comm, job, node, opened, quiet)
-    _done(folder(job.config), quiet)
-    return 0
+    code = run_rank(comm, job, node, opened.log, opened.state, quiet)
+    _done(folder(job.config), quiet or code != 0)
+    return code
 
 
 def _agreed(comm: MPI.Intracomm, identity: str, outcome: object) -> int:
@@ -104,56 +116,64 @@ def _agreed(comm: MPI.Intracomm, identity: str, outcome: object) -> int:
     return verdict.exit_code
 
 
-def _opened(job: Plan, node: Node) -> Recorder | DmtlError:
-    """This rank's files, or what kept it from opening them."""
+def _caught(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | DmtlError:
+    """A function's result, or what kept it from one: the other ranks have to hear of it."""
     try:
-        return Recorder(prepare(job), job, node)
+        return function(*args, **kwargs)
     except DmtlError as error:
         return error
 
 
-def _ready(settings: Settings, comm: MPI.Intracomm) -> tuple[Plan, Node] | DmtlError:
-    """All that can go wrong before round 0, caught: the other ranks have to hear of it."""
-    try:
-        config = load(settings())
-        if config.transport == "simulated":
-            raise CompatibilityError("the simulator is one process and MPI started several. Start it without mpirun.")
-        if config.ranks not in (0, comm.size):
-            raise CompatibilityError(
-                f"--ranks is {config.ranks} and MPI started {comm.size}. Start: mpirun -n {config.ranks} dmtl run ..."
-            )
-        job = plan(config, comm.size)
+def _ready(settings: Settings, comm: MPI.Intracomm, resume: Path | None) -> tuple[Plan, Node]:
+    """All that can go wrong before round 0."""
+    from dmtl.transports.ending import fault_tolerant
+
+    config = load(settings())
+    if config.on_failure == "continue" and not fault_tolerant():
+        raise CompatibilityError(
+            "--on-failure continue needs an MPI that outlives its ranks. Start with Open MPI's mpirun --with-ft ulfm."
+        )
+    if config.transport.startswith("simulated"):
+        raise CompatibilityError("the simulator is one process and MPI started several. Start it without mpirun.")
+    if config.ranks not in (0, comm.size):
+        raise CompatibilityError(
+            f"--ranks is {config.ranks} and MPI started {comm.size}. Start: mpirun -n {config.ranks} dmtl run ..."
+        )
+    job = plan(config, comm.size)
+    _check_folder(job, resume)
+    return job, job.node(comm.rank)
+
+
+def _check_folder(job: Plan, resume: Path | None) -> None:
+    """Refuse a folder with other results, or the resume of another run."""
+    if resume is None:
         check_free(job.config)
-        return job, job.node(comm.rank)
-    except DmtlError as error:
-        return error
+    else:
+        check_same(resume, job)
 
 
-def _run_rank(comm: MPI.Intracomm, job: Plan, node: Node, log: Recorder, quiet: bool) -> None:
-    from dmtl.runner import run
-    from dmtl.transports.sync import connect
-    from dmtl.transports.trace import Spy, Traced
-    from dmtl.transports.watchdog import Watchdog
+def _opened(job: Plan, node: Node, resume: Path | None, round: int) -> Opened:
+    """This rank's files and the state to begin with."""
+    identity = _data_identity(job)
+    place = prepare(job)
+    if resume is None:
+        return Opened(Recorder(place, job, node, identity), None)
+    check_identity(place, node.view.rank, identity)
+    state = revive(place, node, round)
+    return Opened(Recorder(place, job, node, identity, round), state)
 
-    config = job.config
-    with ExitStack() as stack:
-        bar = stack.enter_context(Progress(config.rounds, not quiet))
-        stack.enter_context(log)
-        trace = stack.enter_context(RankLog(folder(config), comm.rank, "trace.jsonl")) if config.trace else None
-        inner = connect(cast("MPI.Intracomm", Spy(comm, trace.write)) if trace else comm, node)
-        exchange: Exchange = inner
-        stack.enter_context(Watchdog(inner.edges, node.view, config.stall_warn))
-        if trace:
-            f, d = node.message_shape
-            exchange = Traced(inner, node.view, f * d * node.dtype.itemsize, trace.write)
 
-        def record(state: Any, inbox: Any) -> None:
-            line = log(state, inbox)
-            bar.show(line["round"], line["loss"])
-
-        state = run(node, exchange, config.rounds, record, config.every)
-        log.finish(state)  # before the buffers that the state looks at are closed
-        exchange.close()
+def _nothing_to_do(job: Plan, rounds: list[list[int]], quiet: bool) -> bool:
+    """Whether a run that is to be taken up has come to its end; say so, or from where it goes on."""
+    first, late = common(rounds), laggards(rounds)
+    place = folder(job.config)
+    if not quiet:
+        done = f"{place} is finished already: all {job.config.rounds} rounds are done"
+        print(f"dmtl: {done if first >= job.config.rounds else f'{place} goes on from round {first}'}", file=sys.stderr)
+    if late and not quiet:
+        words = ", ".join(f"rank {rank} from its own round {round}" for rank, round in late.items())
+        print(f"dmtl: warning: no round was saved by all ranks: {words}", file=sys.stderr, flush=True)
+    return first >= job.config.rounds
 
 
 def _identity(job: Plan, node: Node) -> str:
@@ -161,13 +181,14 @@ def _identity(job: Plan, node: Node) -> str:
     from dmtl import __version__
 
     mixed = hashlib.sha256()
-    for part in (
-        digest(job.config),
-        repr(sorted(map(repr, job.topology.graph.edges(data=True)))),
-        repr(node.message_shape),
-        __version__,
-    ):
+    for part in (digest(job.config), _data_identity(job), repr(node.message_shape), __version__):
         mixed.update(part.encode())
+    return mixed.hexdigest()
+
+
+def _data_identity(job: Plan) -> str:
+    """Hexadecimal digest of all data and of the graph."""
+    mixed = hashlib.sha256(repr(sorted(map(repr, job.topology.graph.edges(data=True)))).encode())
     for array in (job.pool.x, job.pool.y, job.pool.task):
         mixed.update(np.ascontiguousarray(array).data)
     return mixed.hexdigest()

@@ -195,14 +195,14 @@ class Node:
     def start(self, x0: Vec | None = None) -> NodeState:
         """The state before round 0, at the model ``x0`` (d,) or at zero."""
         x = np.zeros(self.task.dim, self.dtype) if x0 is None else np.asarray(x0, self.dtype)
-        model = self.algorithm.init(x, self.task, self._seen(self.view))
+        model = self.algorithm.init(x, self.task, self.seen(self.view))
         memory = tuple(self.screen.init(self.task, self.view) for _ in range(self.message_shape[0]))
         plot = () if self.attack is None else self.attack.init(self.task, self.view)
         mailbox = self.mailbox()
         mailbox.clear()
         nothing = mailbox.open()
         said = mailbox.edges if self.rushing else None
-        return NodeState(self._seen(self.view), model, memory, plot, nothing, (nothing.messages,) * self.reach, said)
+        return NodeState(self.seen(self.view), model, memory, plot, nothing, (nothing.messages,) * self.reach, said)
 
     def speak(self, state: NodeState, heard: Inbox) -> tuple[Outbox, NodeState]:
         """What it says this round; a liar has ``heard`` last round's messages, or this round's if it is rushing."""
@@ -231,7 +231,7 @@ class Node:
         """The state after this round's messages."""
         view = state.view
         if self.varies and view.round < self.joins:
-            return state._replace(view=self._seen(view._replace(round=view.round + 1)), inbox=inbox)
+            return state._replace(view=self.seen(view._replace(round=view.round + 1)), inbox=inbox)
         mixer = Mixer(self, state, inbox)
         model = self.algorithm.step(state.model, inbox, mixer, self.task, view)
         x = model.x
@@ -243,10 +243,10 @@ class Node:
         # Made in every round: the bare constructor takes half the time of the class call.
         after = _new(View, view[:-2] + (mixer.trusted, view.round + 1))  # noqa: RUF005
         if self.varies:
-            after = self._seen(after)
+            after = self.seen(after)
         return _new(NodeState, (after, model, mixer.memory, state.attack, inbox, state.past, state.said))
 
-    def _seen(self, view: View) -> View:
+    def seen(self, view: View) -> View:
         """A view with the weights of its round."""
         if self.changing is None:
             return view

@@ -10,7 +10,7 @@ import numpy as np
 
 from dmtl.build import Plan
 from dmtl.node import Node, NodeState
-from dmtl.results import RankLog, portable, save_state, surroundings, writing
+from dmtl.results import RankLog, portable, read_log, save_state, surroundings, writing
 from dmtl.types import Inbox, Needs
 
 __all__ = ["Recorder"]
@@ -19,18 +19,26 @@ __all__ = ["Recorder"]
 class Recorder:
     """Called with a state and the messages that led to it; a context manager around one rank's run."""
 
-    def __init__(self, place: Path, plan: Plan, node: Node) -> None:
+    def __init__(self, place: Path, plan: Plan, node: Node, identity: str = "", resumed: int | None = None) -> None:
+        """``identity`` is that of the data; ``resumed`` the round that a run is taken up from, None for a new one."""
         self._place = place
         self._node = node
         self._view = node.view
-        with writing(place):
-            for old in place.glob(f"rank-{node.view.rank:04d}.*"):
-                old.unlink()
-        self._log = RankLog(place, node.view.rank)
-        self._began = perf_counter()
+        before = 0.0
+        if resumed is None:
+            with writing(place):
+                for old in place.glob(f"rank-{node.view.rank:04d}.*"):
+                    old.unlink()
+        else:
+            lines = read_log(place / f"rank-{node.view.rank:04d}.jsonl")[0]
+            spent = [line["seconds"] for line in lines if line["event"] == "round" and line.get("round") == resumed]
+            before = float(spent[-1] or 0.0) if spent else 0.0
+        self._log = RankLog(place, node.view.rank, mode="w" if resumed is None else "a")
+        self._began = perf_counter() - before
         self._shows_own = Needs.UNSCREENED not in plan.algorithm.needs
         self._sent = len(node.view.targets) * int(np.prod(node.message_shape)) * node.dtype.itemsize
-        self._log.write("start", **self._introduction(plan), **surroundings())
+        again = {} if resumed is None else {"resumed": resumed}
+        self._log.write("start", **self._introduction(plan), **again, identity=identity, **surroundings())
 
     def __enter__(self) -> Recorder:
         return self
@@ -57,10 +65,14 @@ class Recorder:
         self._log.write("round", **line)
         return line
 
+    def note(self, event: str, **values: Any) -> None:
+        """Write a line about something else that happened."""
+        self._log.write(event, **values, seconds=perf_counter() - self._began)
+
     def finish(self, state: NodeState) -> None:
         """Write the final state and the last line."""
         save_state(self._place / f"rank-{self._view.rank:04d}.npz", portable(state))
-        self._log.write("end", round=state.view.round, seconds=perf_counter() - self._began)
+        self.note("end", round=state.view.round)
 
     def _introduction(self, plan: Plan) -> dict[str, Any]:
         rank = self._view.rank

@@ -18,7 +18,7 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, Literal, NamedTuple
 
 import networkx as nx
 import numpy as np
@@ -36,6 +36,7 @@ __all__ = [
     "installed",
     "portable",
     "prepare",
+    "read_log",
     "restore",
     "save_state",
     "surroundings",
@@ -101,12 +102,19 @@ def surroundings() -> dict[str, Any]:
 
 
 class RankLog:
-    """One rank's lines in a file of its own, each written through at once; a context manager."""
+    """One rank's lines in a file of its own, each written through at once; a context manager.
 
-    def __init__(self, place: Path, rank: int, suffix: str = "jsonl") -> None:
+    Mode "a" goes on with the file that is there.
+    """
+
+    def __init__(self, place: Path, rank: int, suffix: str = "jsonl", mode: Literal["w", "a"] = "w") -> None:
         self._place = place
         with writing(place):
-            self._file: IO[str] = (place / f"rank-{rank:04d}.{suffix}").open("w", encoding="utf-8", buffering=1)
+            path = place / f"rank-{rank:04d}.{suffix}"
+            torn = mode == "a" and path.is_file() and not path.read_bytes().endswith(b"\n")
+            self._file: IO[str] = path.open(mode, encoding="utf-8", buffering=1)
+            if torn:  # a last line that was cut short must not swallow the next
+                self._file.write("\n")
 
     def __enter__(self) -> RankLog:
         return self
@@ -120,6 +128,25 @@ class RankLog:
         with writing(self._place):
             self._file.write(json.dumps({"event": event, **_plain(values)}) + "\n")
             self._file.flush()
+
+
+def read_log(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """The events in a rank's file, and how many lines were none, such as a torn last one."""
+    try:
+        text = path.read_text("utf-8", errors="replace")
+    except OSError:
+        return [], 1
+    found, torn = [], 0
+    for line in text.splitlines():
+        try:
+            value = json.loads(line)
+        except ValueError:
+            value = None
+        if isinstance(value, dict) and "event" in value:
+            found.append(value)
+        else:
+            torn += 1
+    return found, torn
 
 
 def flatten(state: Any, path: str = "") -> dict[str, Any]:
@@ -158,13 +185,18 @@ class Saved(NamedTuple):
     memory: Any
     attack: Any
     heard: Any
-    """the last messages (k, f, d) and their ages (k,), which a liar may look back at; else nothing"""
+    """the last round's rows (1 + k, f d) and their ages (k,), which a liar may look back at; else nothing"""
+    past: Any = ()
+    """what came in the rounds before, where messages may be late"""
+    said: Any = None
+    """a rushing liar's last words"""
 
 
 def portable(state: NodeState) -> Saved:
     """The part of a node's state that has to be kept."""
-    heard = (state.inbox.messages, state.inbox.age) if state.view.colluders else ()
-    return Saved(state.view.round, state.view.trust, state.model, state.memory, state.attack, heard)
+    view, inbox = state.view, state.inbox
+    heard = (inbox.flat, inbox.age) if view.colluders else ()
+    return Saved(view.round, view.trust, state.model, state.memory, state.attack, heard, state.past, state.said)
 
 
 def save_state(path: Path, state: Any) -> None:

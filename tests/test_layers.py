@@ -15,8 +15,8 @@ LAYERS = (
     ("links", "topology", "changing", "graphs", "algorithms", "screens", "attacks", "tasks", "data", "time_varying"),
     ("node",),
     ("runner", "simulator", "transports", "memory"),
-    ("registry", "specs", "config", "compat", "build", "results", "recorder", "progress"),
-    ("launch", "cli", "__main__", "__init__", "report", "commands"),
+    ("registry", "specs", "config", "compat", "build", "results", "recorder", "checkpoints", "resume", "progress"),
+    ("launch", "session", "simulation", "stopping", "cli", "__main__", "__init__", "report", "commands"),
 )
 READS_FILES = {"graphs", "data", "time_varying"}
 IMPURE = {"os", "pathlib", "time", "logging", "json", "mpi4py", "matplotlib", "torch"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -32,7 +33,7 @@ def test_both_ways_of_starting_exit_alike(way, arguments, code, sentence, tmp_pa
     assert "Traceback" not in done.stderr
 
 
-def test_an_interrupted_run_says_so_and_keeps_its_whole_lines(tmp_path):
+def test_an_interrupted_run_says_how_to_go_on_and_keeps_its_whole_lines(tmp_path):
     command = [*WAYS[0], "run", "--rounds", "100000000", "--eval-every", "1", "--ranks", "2", "--out", "out", "-q"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     lines = tmp_path / "out" / "rank-0001.jsonl"
@@ -42,7 +43,7 @@ def test_an_interrupted_run_says_so_and_keeps_its_whole_lines(tmp_path):
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert said.strip() == "dmtl: interrupted"
+    assert re.fullmatch(r"dmtl: stopped by SIGINT after \d+ rounds; go on with: dmtl run --resume out", said.strip())
     assert lines.read_text().endswith("}\n")
 
 

@@ -49,6 +49,9 @@ class RankState(NamedTuple):
     """not begun, running, late, ended or failed"""
 
 
+_ENDS = {"end": "ended", "failed": "failed", "stopped": "stopped"}
+
+
 @dataclass(slots=True)
 class Tail:
     """The end of one rank's file, and what was in it so far."""
@@ -91,12 +94,12 @@ class Tail:
         except (ValueError, TypeError, KeyError):  # torn: the next one may be whole
             return
         if event == "start":
-            self.start = value
+            self.start, self.state = value, "running"
         elif event == "round":
             self.last = value
             self.refused += value.get("refused") or 0
-        elif event in ("end", "failed"):
-            self.state = "ended" if event == "end" else "failed"
+        elif event in _ENDS:
+            self.state = _ENDS[event]
 
 
 class Watcher:

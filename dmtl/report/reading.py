@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
 import zipfile
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmtl.errors import ResultsError
+from dmtl.results import read_log
 from dmtl.types import Vec
 
 __all__ = ["Column", "RankRun", "Run", "list_ranks", "read_config", "read_run", "spec_text"]
@@ -171,16 +171,18 @@ def _name(ranks: list[int]) -> str:
 
 
 def _read_rank(place: Path, rank: int, path: Path, warnings: list[str]) -> RankRun | None:
-    lines, torn = _read_lines(path)
+    lines, torn = read_log(path)
     if torn:
         warnings.append(f"{path}: {torn} torn line{'s' if torn > 1 else ''} left out.")
-    head: dict[str, Any] = next((line for line in reversed(lines) if line["event"] == "start"), {})
+    starts = [number for number, line in enumerate(lines) if line["event"] == "start"]
+    head: dict[str, Any] = lines[starts[-1]] if starts else {}
+    since = lines[starts[-1] :] if starts else []  # a run that was resumed has begun more than once
     try:
         start = msgspec.convert(head, Start)
     except msgspec.ValidationError:
         warnings.append(f"{path}: its first line cannot be read; rank {rank} is left out.")
         return None
-    end: dict[str, Any] = next((line for line in lines if line["event"] == "end"), {})
+    end: dict[str, Any] = next((line for line in since if line["event"] == "end"), {})
     table = _table([line for line in lines if line["event"] == "round"], len(start.sources))
     seconds = end.get("seconds") or (float(table["seconds"][-1]) if "seconds" in table else 0.0)
     return RankRun(
@@ -193,29 +195,10 @@ def _read_rank(place: Path, rank: int, path: Path, warnings: list[str]) -> RankR
         start=head,
         table=table,
         ended=bool(end),
-        failed=next((str(line.get("error")) for line in lines if line["event"] == "failed"), ""),
+        failed=next((str(line.get("error")) for line in since if line["event"] == "failed"), ""),
         seconds=float(seconds),
         model=_read_model(place / f"rank-{rank:04d}.npz"),
     )
-
-
-def _read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """All whole lines, and how many were not."""
-    try:
-        text = path.read_text("utf-8", errors="replace")
-    except OSError:
-        return [], 1
-    found, torn = [], 0
-    for line in text.splitlines():
-        try:
-            value = json.loads(line)
-        except ValueError:
-            value = None
-        if isinstance(value, dict) and "event" in value:
-            found.append(value)
-        else:
-            torn += 1
-    return found, torn
 
 
 def _table(lines: list[dict[str, Any]], k: int) -> dict[str, Column]:

@@ -5,6 +5,7 @@ It is a collective. Once the loop has begun there is none: a rank hears of its n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -14,10 +15,11 @@ from dmtl.errors import DmtlError
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-__all__ = ["Verdict", "agree"]
+__all__ = ["Verdict", "agree", "exchange_rounds"]
 
 _DIGEST = 64
 _RECORD = 1024
+_ROUNDS = 256
 
 
 class Verdict(NamedTuple):
@@ -46,6 +48,15 @@ def agree(comm: MPI.Intracomm, digest: str, error: DmtlError | None) -> Verdict:
     if not other:
         return Verdict(0, "")
     return Verdict(2, _disagreement(other) if comm.rank == 0 else "")
+
+
+def exchange_rounds(comm: MPI.Intracomm, own: Sequence[int]) -> list[list[int]]:
+    """Every rank's list of rounds, its first 256; collective over ``comm``."""
+    mine = np.full(_ROUNDS, -1, np.int64)
+    mine[: len(own)] = own[:_ROUNDS]
+    table = np.empty((comm.size, _ROUNDS), np.int64)
+    comm.Allgather(mine, table)
+    return [row[row >= 0].tolist() for row in table]
 
 
 def _gather(comm: MPI.Intracomm, digest: str, error: DmtlError | None) -> list[tuple[int, str, str]]:

@@ -7,17 +7,18 @@ by looking for messages that nobody asked for and throwing them away.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
 from typing import NamedTuple
 
 from mpi4py import MPI
 
-from dmtl.errors import TransportError
+from dmtl.errors import RevokedError, TransportError
 from dmtl.mailbox import Mailbox
+from dmtl.transports.ending import fault_tolerant
 from dmtl.types import View
 
-__all__ = ["Edges", "Group", "Loss"]
+__all__ = ["Edges", "Group", "Loss", "Tell"]
 
 PULSE = 2
 """Tag of an empty message that says 'I am waiting too'. Tags 0 and 1 are those of messages, in turn."""
@@ -51,6 +52,9 @@ class Group(NamedTuple):
     peers: list[int]
 
 
+Tell = Callable[[int, Loss], None]
+"""Hears of each neighbour that is given up."""
+
 Pair = tuple[MPI.Prequest, MPI.Prequest]
 """The same request with both tags."""
 
@@ -58,7 +62,15 @@ Pair = tuple[MPI.Prequest, MPI.Prequest]
 class Edges:
     """All persistent requests of one rank on a communicator of its own, and which neighbours are lost."""
 
-    def __init__(self, comm: MPI.Intracomm, view: View, box: Mailbox, patience: float, round: int = 0) -> None:
+    def __init__(
+        self,
+        comm: MPI.Intracomm,
+        view: View,
+        box: Mailbox,
+        patience: float,
+        round: int = 0,
+        tell: Tell | None = None,
+    ) -> None:
         self.lost: dict[int, Loss] = {}
         self.round = round
         """rounds whose messages have all come"""
@@ -68,6 +80,7 @@ class Edges:
         self._view = view
         self.box = box
         self._patience = patience
+        self._tell = tell
         talks = bool(box.said.size)
         sources, targets = (view.sources, view.targets) if talks else ((), ())
         self._heard = {s: _pair(comm.Recv_init, box.heard[row], s) for row, s in enumerate(sources)}
@@ -147,8 +160,8 @@ class Edges:
 
     def _without_failed(self, group: Group, error: MPI.Exception) -> Group:
         """Give up the edges on which requests have failed; return the other requests."""
-        if error.Get_error_class() == MPI.ERR_REVOKED or self._comm.Is_revoked():
-            raise TransportError("another rank has failed and ended the job.") from None
+        if fault_tolerant() and self._comm.Is_revoked():
+            raise RevokedError("another rank has failed and ended the job.") from None
         codes = [MPI.Get_error_class(status.Get_error()) for status in group.statuses]
         failed = {peer: code for peer, code in zip(group.peers, codes, strict=True) if code in _REASONS}
         if not failed:
@@ -164,6 +177,8 @@ class Edges:
         if peer not in self.lost:
             self.lost[peer] = Loss(self.round, why)
             self._groups.clear()
+            if self._tell:
+                self._tell(peer, self.lost[peer])
 
     def _looked_around(self, group: Group) -> Group:
         """Give up neighbours that keep this rank waiting for too long, and tell the others that it waits."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
-from dmtl.errors import DmtlError, TransportError
+from dmtl.errors import DmtlError, RevokedError, TransportError
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -100,10 +100,16 @@ def _abort_job(kind: type[BaseException], error: BaseException, trace: Traceback
     """Say what happened on this rank, then take the others down: they would wait for it for ever."""
     from mpi4py import MPI
 
+    from dmtl.transports.ending import bring_down
+
     rank = MPI.COMM_WORLD.rank
-    if isinstance(error, DmtlError):
+    code = 1
+    if isinstance(error, RevokedError):
+        pass  # who failed has said it
+    elif isinstance(error, DmtlError):
         print(f"dmtl: error: {error}", file=sys.stderr, flush=True)
-        MPI.COMM_WORLD.Abort(error.exit_code)
-    text = "".join(traceback.format_exception(kind, error, trace))
-    print(f"dmtl: rank {rank} on {socket.gethostname()} failed:\n{text}", file=sys.stderr, flush=True)
-    MPI.COMM_WORLD.Abort(1)
+        code = error.exit_code
+    else:
+        text = "".join(traceback.format_exception(kind, error, trace))
+        print(f"dmtl: rank {rank} on {socket.gethostname()} failed:\n{text}", file=sys.stderr, flush=True)
+    bring_down(code)

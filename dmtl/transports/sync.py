@@ -11,7 +11,8 @@ from mpi4py import MPI
 from dmtl.errors import TransportError
 from dmtl.mailbox import Mailbox
 from dmtl.node import Node, NodeState
-from dmtl.transports.edges import Edges, Group, Loss
+from dmtl.transports.edges import Edges, Group, Loss, Tell
+from dmtl.transports.ending import revocable
 from dmtl.transports.mpi import guard
 from dmtl.types import Inbox, Outbox
 
@@ -21,11 +22,14 @@ LARGEST = 2**31 - 1
 """Most numbers in one message: MPI counts them in a C int."""
 
 
-def connect(comm: MPI.Intracomm, node: Node, state: NodeState | None = None, patience: float = 0.0) -> Prompt | Rushing:
+def connect(
+    comm: MPI.Intracomm, node: Node, state: NodeState | None = None, patience: float = 0.0, tell: Tell | None = None
+) -> Prompt | Rushing:
     """Open the exchange of one rank; collective over ``comm``, which is duplicated and not used afterwards.
 
     ``state`` is the one that the loop goes on from, None at the start. ``patience`` is how many seconds to wait for a
-    neighbour before it is given up; 0: for ever. Raises TransportError for a message that MPI cannot carry.
+    neighbour before it is given up, 0: for ever; ``tell`` hears of each that is. Raises TransportError for a message
+    that MPI cannot carry.
     """
     f, d = node.message_shape
     if f * d > LARGEST:
@@ -33,8 +37,9 @@ def connect(comm: MPI.Intracomm, node: Node, state: NodeState | None = None, pat
     guard()
     own = comm.Dup()
     comm.Barrier()  # a communicator may be revoked only once all ranks have it
+    revocable(own)
     box = node.mailbox()
-    edges = Edges(own, node.view, box, patience, state.view.round if state else 0)
+    edges = Edges(own, node.view, box, patience, state.view.round if state else 0, tell)
     return Rushing(edges, box, node, state) if node.rushing else Prompt(edges, box, node)
 
 

@@ -47,7 +47,7 @@ def main() -> None:
     task = Quadratic(mode if comm.rank == int(chosen) else "", fifo[0] if fifo else "")
     node = Node(Topology(graph, metropolis(graph)).view(comm.rank), task, Diffusion(0.5), Average())
     exchange = connect(comm, node)
-    with Watchdog(exchange, node.view, 0.2):
+    with Watchdog(exchange.edges, node.view, 0.2):
         state = run(node, exchange, 8)
     exchange.close()
     assert np.allclose(state.x, 1.0, atol=0.01)

@@ -1,0 +1,182 @@
+"""One rank of an MPI job, from its first round to its last file: checkpoints, signals, neighbours that are lost."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from dmtl.build import Plan
+from dmtl.checkpoints import Keeper, to_keep
+from dmtl.errors import DmtlError
+from dmtl.node import Node, NodeState
+from dmtl.progress import Progress
+from dmtl.recorder import Recorder
+from dmtl.results import RankLog, folder
+from dmtl.runner import Horizon, run
+from dmtl.stopping import Stopping
+from dmtl.types import Exchange
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+    from dmtl.transports.edges import Loss
+
+__all__ = ["run_rank", "say_how_to_resume"]
+
+VOTE = 0.1, 5.0
+"""Seconds to wait for the others' votes before the state is saved as it is, and after that."""
+
+
+def run_rank(comm: MPI.Intracomm, job: Plan, node: Node, log: Recorder, start: NodeState | None, quiet: bool) -> int:
+    """Run this rank to its end; return the exit code. ``start`` is the state to go on from, None for a new run."""
+    from dmtl.transports.ending import leave_at_once, part
+
+    config = job.config
+    with ExitStack() as stack:
+        stack.enter_context(log)
+        bar = stack.enter_context(Progress(config.rounds, not quiet))
+        try:
+            session = _Session(comm, job, node, log, bar, stack, start)
+            code = session.loop()
+        except Exception as error:
+            if config.on_failure == "abort":
+                raise
+            log.note("failed", error=f"{type(error).__name__}: {error}")
+            _die(comm.rank, error)
+        missed = {rank: loss.round for rank, loss in session.exchange.lost.items()}
+        parting = part(comm, missed, session.limit)
+        if not session.exchange.lost and not parting.dead and parting.complete:
+            session.close()
+    if parting.dead and parting.speaks:
+        print(f"dmtl: warning: {_obituary(parting.dead)}", file=sys.stderr, flush=True)
+    if not parting.complete:
+        leave_at_once(code)
+    return code
+
+
+class _Session:
+    """What a rank holds while it runs."""
+
+    def __init__(
+        self,
+        comm: MPI.Intracomm,
+        job: Plan,
+        node: Node,
+        log: Recorder,
+        bar: Progress,
+        stack: ExitStack,
+        start: NodeState | None,
+    ) -> None:
+        from dmtl.transports.ending import Vote
+        from dmtl.transports.sync import connect
+        from dmtl.transports.trace import Spy, Traced
+        from dmtl.transports.watchdog import Watchdog
+
+        config = self.config = job.config
+        self.node, self.log, self.bar, self.state = node, log, bar, start
+        self.ranks = comm.size
+        self.limit = 8 * config.patience
+        self.keeper = Keeper(folder(config), comm.rank, to_keep(job.topology, config.checkpoint_every))
+        self.horizon = Horizon(config.rounds)
+        trace = stack.enter_context(RankLog(folder(config), comm.rank, "trace.jsonl")) if config.trace else None
+        spied = cast("MPI.Intracomm", Spy(comm, trace.write)) if trace else comm
+        self.vote = Vote(comm)
+        self.exchange = connect(spied, node, start, config.patience, self._lost)
+        self.talk: Exchange = self.exchange
+        stack.enter_context(Watchdog(self.exchange.edges, node.view, config.stall_warn))
+        edges = self.exchange.edges
+        self.stopping = stack.enter_context(Stopping(self.horizon, lambda: edges.round + 1, self.vote.post))
+        if trace:
+            f, d = node.message_shape
+            self.talk = Traced(self.exchange, node.view, f * d * node.dtype.itemsize, trace.write)
+
+    def loop(self) -> int:
+        """Run to the end or to where a signal stops it; return the exit code."""
+        rounds, every = self.config.rounds, self.config.checkpoint_every
+        state = self._stretch(self.state, 0)
+        while state.view.round < rounds and not self.stopping.signal:
+            done = state.view.round
+            state = self._stretch(state, min(rounds, done - done % every + every) if every else rounds)
+            if every and state.view.round % every == 0:
+                self.keeper.save(state)
+        if state.view.round < rounds:
+            state = self._to_common_round(state)
+        if state.view.round == rounds:
+            self.log.finish(state)
+            return 0
+        self.keeper.save(state)
+        self.log.note("stopped", round=state.view.round, signal=self.stopping.name)
+        return 128 + self.stopping.signal
+
+    def close(self) -> None:
+        """Free what MPI holds; collective."""
+        self.talk.close()
+        self.vote.close()
+
+    def _stretch(self, state: NodeState | None, end: int) -> NodeState:
+        """Run to the end of round ``end`` - 1, or to where a signal stops it."""
+        self.stopping.set(end)
+        rounds, every = self.config.rounds, self.config.every
+        return run(self.node, self.talk, rounds, self._record, every, state, self.horizon)
+
+    def _to_common_round(self, state: NodeState) -> NodeState:
+        """Run to the round that all have voted for; where there is no vote the own state is saved as it is."""
+        place = folder(self.config)
+        last = self.vote.result(VOTE[0])
+        if last is None:
+            self.keeper.save(state)
+            last = self.vote.result(VOTE[1])
+        if last is not None:
+            self.horizon.round = min(last, self.config.rounds)
+            state = run(self.node, self.talk, self.config.rounds, self._record, self.config.every, state, self.horizon)
+        if state.view.round < self.config.rounds and (state.view.rank == 0 if last is not None else _first(place)):
+            say_how_to_resume(place, state.view.round, self.stopping.name, self.ranks)
+        return state
+
+    def _record(self, state: NodeState, inbox: Any) -> None:
+        line = self.log(state, inbox)
+        self.bar.show(line["round"], line["loss"])
+
+    def _lost(self, rank: int, loss: Loss) -> None:
+        """Note an edge that was given up; the dead are named once, by one rank, at the end."""
+        self.log.note("lost", rank=rank, round=loss.round, why=loss.why)
+        if loss.why != "died":
+            mine = self.node.view.rank
+            sentence = f"rank {mine} goes on without rank {rank} from round {loss.round} on: it {loss.why}."
+            print(f"dmtl: warning: {sentence}", file=sys.stderr, flush=True)
+
+
+def say_how_to_resume(place: Path, round: int, signal: str, ranks: int = 0) -> None:
+    """Print the command by which a run goes on; ``ranks`` is how many MPI has to start, 0 for the simulator."""
+    launcher = f"mpirun -n {ranks} " if ranks else ""
+    sentence = f"stopped by {signal} after {round} rounds; go on with: {launcher}dmtl run --resume {place}"
+    print(f"dmtl: {sentence}", file=sys.stderr, flush=True)
+
+
+def _first(place: Path) -> bool:
+    """Whether this rank is the first to come here; who finds no common round cannot ask the others who speaks."""
+    try:
+        os.close(os.open(place / ".stopped", os.O_CREAT | os.O_EXCL))
+    except OSError:
+        return False
+    return True
+
+
+def _obituary(dead: dict[int, int]) -> str:
+    words = [f"rank {rank} died" + (f" in round {round}" if round >= 0 else "") for rank, round in sorted(dead.items())]
+    return f"{', '.join(words)}; the others went on without {'it' if len(dead) == 1 else 'them'}."
+
+
+def _die(rank: int, error: Exception) -> None:
+    """Show what happened and be dead for the others, who go on."""
+    import signal
+
+    if isinstance(error, DmtlError):
+        print(f"dmtl: rank {rank} gives up: {error}", file=sys.stderr, flush=True)
+    else:
+        print(f"dmtl: rank {rank} gives up:\n{''.join(traceback.format_exception(error))}", file=sys.stderr, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)  # MPI takes an orderly exit for an error of the whole job

@@ -1,0 +1,128 @@
+"""How a rank leaves: together with the others, without those that are dead, or taking everybody down."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from time import monotonic
+from typing import NamedTuple
+
+import numpy as np
+from mpi4py import MPI
+
+__all__ = ["Parting", "Vote", "bring_down", "fault_tolerant", "leave_at_once", "part", "revocable"]
+
+_revocable: list[MPI.Intracomm] = []
+
+
+class Parting(NamedTuple):
+    """What a rank knows of the others when its run is over."""
+
+    dead: dict[int, int]
+    """rank -> the round in which a neighbour missed it first; -1 if none did"""
+    speaks: bool
+    """whether this rank is the one to say so"""
+    complete: bool
+    """whether all who are alive have come to their ends; if not, MPI must not be finalised"""
+
+
+def fault_tolerant(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether this job was started so that it outlives its ranks (``mpirun --with-ft ulfm``)."""
+    return environment.get("OMPI_MCA_mpi_ft_enable", "0").lower() in ("1", "true", "yes")
+
+
+def revocable(comm: MPI.Intracomm) -> None:
+    """Remember a communicator that ``bring_down`` has to make unusable; all ranks must have it by now."""
+    _revocable.append(comm)
+
+
+def bring_down(code: int) -> None:
+    """End the job for everybody; the caller then leaves with ``code``.
+
+    With fault tolerance MPI_Abort ends this rank only and leaves the others waiting: there the communicators are
+    revoked instead, and each of the others finds out when it uses one.
+    """
+    if not fault_tolerant():
+        MPI.COMM_WORLD.Abort(code)
+    for comm in (*_revocable, MPI.COMM_WORLD):
+        comm.Revoke()
+
+
+def part(comm: MPI.Intracomm, missed: Mapping[int, int], limit: float) -> Parting:
+    """Wait until all who are alive are here, for at most ``limit`` seconds (0: for ever), and find out who is dead.
+
+    ``missed``: rank -> round in which this rank lost it. Collective among the living, after the loop.
+    """
+    together = _together(comm, limit)
+    if not (together and fault_tolerant()):
+        return Parting({}, comm.rank == 0, together)
+    failed = comm.Get_failed()
+    ranks = MPI.Group.Translate_ranks(failed, None, comm.Get_group()) if failed.size else []
+    rounds = np.full(comm.size, -1)
+    for rank, round in missed.items():
+        rounds[rank] = round
+    speaks = comm.rank == min(set(range(comm.size)) - set(ranks))
+    if ranks:
+        with suppress(MPI.Exception):  # if one more dies just now, what this rank knows by itself has to do
+            comm.Shrink().Allreduce(MPI.IN_PLACE, rounds, MPI.MAX)
+    return Parting({rank: int(rounds[rank]) for rank in ranks}, speaks, True)
+
+
+def _together(comm: MPI.Intracomm, limit: float) -> bool:
+    """Whether all who are alive have come here in time."""
+    since = monotonic()
+    while True:
+        flag = np.ones(1, np.intc)
+        try:
+            request = comm.Iagree(flag) if fault_tolerant() else comm.Ibarrier()
+            while not request.Test():
+                if limit and monotonic() - since > limit:
+                    return False
+        except MPI.Exception as error:
+            if error.Get_error_class() != MPI.ERR_PROC_FAILED:
+                raise
+            comm.Ack_failed()  # from now on an agreement goes without those who are known to be dead
+        else:
+            return True
+
+
+class Vote:
+    """All ranks agree on the last round when a signal has told all of them to stop: the latest that one is in."""
+
+    def __init__(self, comm: MPI.Intracomm) -> None:
+        """Collective over ``comm``, which is duplicated."""
+        self._comm = comm.Dup()
+        self._round = np.zeros(1, np.int64)
+        self._request: MPI.Request | None = None
+
+    def post(self, round: int) -> None:
+        """Say before which round this rank can stop; returns at once."""
+        self._round[0] = round
+        try:
+            self._request = self._comm.Iallreduce(MPI.IN_PLACE, self._round, MPI.MAX)
+        except MPI.Exception:  # a rank is dead: no vote
+            self._request = None
+
+    def result(self, limit: float) -> int | None:
+        """The round before which all stop; None if not all have voted within ``limit`` seconds."""
+        since = monotonic()
+        try:
+            while self._request is not None and monotonic() - since < limit:
+                if self._request.Test():
+                    return int(self._round[0])
+        except MPI.Exception:
+            self._request = None
+        return None
+
+    def close(self) -> None:
+        """Free the communicator; not to be called where ranks are dead."""
+        self._comm.Free()
+
+
+def leave_at_once(code: int) -> None:
+    """Leave without MPI's own end, which would wait for somebody who never comes."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
