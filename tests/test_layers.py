@@ -14,7 +14,7 @@ LAYERS = (
     ("errors", "types", "rng", "schedules", "mailbox", "sums"),
     ("links", "topology", "changing", "graphs", "algorithms", "screens", "attacks", "tasks", "data", "time_varying"),
     ("node",),
-    ("runner", "simulator", "transports", "memory"),
+    ("runner", "simulator", "virtual", "transports", "memory"),
     ("registry", "specs", "config", "compat", "build", "results", "recorder", "checkpoints", "resume", "progress"),
     ("launch", "session", "simulation", "stopping", "cli", "__main__", "__init__", "report", "commands"),
 )
