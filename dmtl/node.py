@@ -13,7 +13,7 @@ from dmtl.changing import Changing
 from dmtl.errors import DivergedError
 from dmtl.mailbox import CAP, Mailbox, replaced
 from dmtl.sums import weighted_sum
-from dmtl.types import Algorithm, Attack, Block, Inbox, Mat, Mixed, Outbox, Screen, Task, Vec, View
+from dmtl.types import Algorithm, Attack, Block, Inbox, Mask, Mat, Mixed, Outbox, Screen, Task, Vec, View
 
 __all__ = ["Ageing", "Mixer", "Node", "NodeState"]
 
@@ -51,13 +51,15 @@ class NodeState(NamedTuple):
 class Mixer:
     """The screen bound to one round's inbox: ``mix(row)``. Lives for one step."""
 
-    __slots__ = ("inbox", "memory", "node", "sound", "sums", "trusted", "view")
+    __slots__ = ("inbox", "linear", "memory", "node", "sound", "sums", "trusted", "view")
 
     def __init__(self, node: Node, state: NodeState, inbox: Inbox) -> None:
         self.node = node
         self.view = state.view
         self.memory = state.memory
         self.inbox = inbox
+        self.linear = node.linear
+        """whether one product over all rows is the answer, unless it shows a bad row"""
         self.trusted = node.ones
         """(k_in,) the screen's trust in row 0"""
         self.sums: Mat | None = None
@@ -67,7 +69,7 @@ class Mixer:
 
     def __call__(self, row: int = 0, own: Vec | None = None) -> Vec:
         """Robust weighted average (d,) of one message row."""
-        if self.node.linear and own is None:
+        if self.linear and own is None:
             if self.sums is not None:
                 kept: Vec = self.sums[row]
                 return kept
@@ -88,6 +90,12 @@ class Mixer:
             self.trusted = trust
             return trust
         return self._screened(row, own).trust
+
+    def refuse(self, rows: Mask) -> None:
+        """Treat the messages in ``rows`` (k_in,) as if they had not come."""
+        if rows.any():
+            self.linear = False
+            self.inbox = self.inbox._replace(age=np.where(rows, -1, self.inbox.age))
 
     def _screened(self, row: int, own: Vec | None) -> Mixed:
         """Refuse bad messages, give their weight to the own vector, and let the screen see the rest."""

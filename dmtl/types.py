@@ -193,6 +193,9 @@ class Mix(Protocol):
     def trust(self, row: int = 0, own: Vec | None = None) -> Vec:
         """(k_in,) how much of each neighbour the screen would use; 0 for a refused message."""
 
+    def refuse(self, rows: Mask) -> None:
+        """Treat the messages in ``rows`` (k_in,) as if they had not come; for the rest of this step."""
+
 
 class Algorithm(Protocol[S]):
     """A method: three pure functions of an explicit state.
