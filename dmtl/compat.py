@@ -100,3 +100,5 @@ def _warnings(algorithm: Algorithm[Any], screen: Screen, liars: Collection[int],
         )
     if name == "pdmm" and liars:
         yield "'pdmm' has duals that a lie can drive without bound. With liars use 'network-lasso'."
+    if name == "pairwise-gossip" and liars:
+        yield "'pairwise-gossip' takes its mean with a liar as with anybody. With liars use 'diffusion' and a screen."

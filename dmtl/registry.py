@@ -20,11 +20,13 @@ __all__ = ["BUILTIN", "find", "kinds", "names", "where"]
 BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
         "algorithm": {
+            "amtl": "dmtl.algorithms.amtl:AMTL",
             "diffusion": "dmtl.algorithms.diffusion:Diffusion",
             "gradient-tracking": "dmtl.algorithms.gradient_tracking:GradientTracking",
             "laplacian": "dmtl.algorithms.laplacian:Laplacian",
             "local": "dmtl.algorithms.local:Local",
             "network-lasso": "dmtl.algorithms.network_lasso:NetworkLasso",
+            "pairwise-gossip": "dmtl.algorithms.pairwise_gossip:PairwiseGossip",
             "pdmm": "dmtl.algorithms.pdmm:PDMM",
         },
         "attack": {

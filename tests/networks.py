@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 import networkx as nx
 import numpy as np
 
 from dmtl.node import Node
+from dmtl.rng import Purpose, stream
 from dmtl.screens.average import Average
 from dmtl.topology import Topology, metropolis
 from dmtl.types import Attack, Screen
@@ -91,3 +93,40 @@ def network(
         )
         for rank in range(len(graph))
     ]
+
+
+def joint(graph: nx.Graph, tasks: Sequence[Quadratic], strength: float) -> tuple[np.ndarray, np.ndarray]:
+    """Minimiser (n, d) and second derivative (n d, n d) of sum f_k(x_k) + strength / 4 sum w_kl |x_k - x_l|^2."""
+    n, d = len(tasks), tasks[0].dim
+    matrix = strength * np.kron(np.eye(n) - metropolis(graph), np.eye(d))
+    for rank, task in enumerate(tasks):
+        matrix[d * rank : d * rank + d, d * rank : d * rank + d] += task.hessian
+    right = np.concatenate([task.hessian @ task.b for task in tasks])
+    return np.linalg.solve(matrix, right).reshape(n, d), matrix
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A timing drawn for each round and each message, the same ones each time it is asked."""
+
+    seed: int = 0
+    slow: Mapping[int, float] = field(default_factory=dict)
+    longest: float = 20.0
+    loss: float = 0.1
+
+    def cost(self, rank: int, round: int) -> float:
+        return self.slow.get(rank, 1.0) * stream(self.seed, Purpose.LINK, rank, round).uniform(0.5, 1.5)
+
+    def delay(self, round: int, source: int, target: int) -> float:
+        lost, late = stream(self.seed, Purpose.LINK, 1000 * (source + 1) + target, round).random(2)
+        return np.inf if lost < self.loss else self.longest * late
+
+    def link(self):
+        """The same delays, in rounds, for ``simulate``: how old the newest message is that has arrived."""
+        delay = cache(self.delay)
+
+        def age(round: int, source: int, target: int) -> int:
+            came = (age for age in range(round + 1) if delay(round - age, source, target) < age + 1)
+            return next(came, -1)
+
+        return age

@@ -144,6 +144,8 @@ def test_what_breaks_an_invariant_is_warned_about():
     assert warning.startswith("'gradient-tracking' keeps a sum over all ranks that a lie or a screen breaks")
     (warning,) = plan(load({**SMALL, "algorithm": "local", "screen": "median"})).warnings
     assert warning == "'local' asks no screen, so 'median' has no effect."
+    (warning,) = plan(load({**SMALL, **liars, "algorithm": "pairwise-gossip"})).warnings
+    assert warning.startswith("'pairwise-gossip' takes its mean with a liar as with anybody.")
     assert plan(load({**SMALL, "algorithm": "diffusion", "screen": "median", **liars})).warnings == ()
 
 

@@ -20,6 +20,9 @@ REQUIRED: dict[str, dict[str, object]] = {}
 
 ALGORITHMS = names("algorithm")
 
+DRAWS = {"pairwise-gossip"}
+"""those that draw by rank, and so draw something else for a rank that is renumbered"""
+
 
 def made(name: str):
     return find("algorithm", name)(**REQUIRED.get(name, {}))
@@ -124,7 +127,7 @@ def test_alone_in_the_world_it_learns_its_own_task(name):
     assert np.allclose(state.x, task[0].b, atol=1e-8)
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("name", sorted({*ALGORITHMS} - DRAWS))
 def test_renumbering_the_ranks_renumbers_the_models(name):
     tasks = quadratics(8)
     order = [3, 6, 0, 7, 1, 4, 2, 5]

@@ -20,5 +20,5 @@ def test_mpi_ranks_end_in_the_simulators_states_bit_for_bit(mpirun, n):
     assert sorted(int(rank) for rank, _, _ in lines) == list(range(n)), done.stdout + done.stderr
     for _, equal, total in lines:
         assert equal == total, done.stdout
-    least = 13 if n < 3 else 60
+    least = 17 if n < 3 else 60
     assert all(int(total) >= least for _, _, total in lines)

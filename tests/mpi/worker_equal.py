@@ -23,6 +23,8 @@ ALGORITHMS = (
     "local",
     "diffusion",
     "laplacian:strength=0.5",
+    "amtl:relaxation=0.3,dynamic=true",
+    "pairwise-gossip",
     "gradient-tracking",
     "network-lasso:strength=0.1",
     "pdmm",
