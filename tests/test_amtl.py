@@ -38,7 +38,7 @@ def test_its_limit_is_the_joint_minimiser_however_late_the_messages_are(graph, s
     def link(round, source, target):
         return -1 if round < 3 * source else (round * 7 + source * 5 + target) % 20
 
-    late = simulate(network(GRAPHS[graph], AMTL(0.5, **settings), tasks), 1500, link=link)
+    late = simulate(network(GRAPHS[graph], AMTL(0.5, **settings), tasks, ageing=link, reach=19), 1500)
     assert np.allclose(models(late), joint(GRAPHS[graph], tasks, 0.5)[0], atol=1e-9)
 
 
@@ -57,12 +57,9 @@ def test_a_step_is_the_share_of_laplacians_step_that_relaxation_and_delay_make_i
             past.append(state.model)
 
     past: list = []
-    simulate(
-        network(graph, AMTL(relaxation=eta, dynamic=True), tasks),
-        36,
-        link=lambda round, *_: 20 if round >= 30 else 0,
-        record=record,
-    )
+    method = AMTL(relaxation=eta, dynamic=True)
+    nodes = network(graph, method, tasks, ageing=lambda round, *_: 20 if round >= 30 else 0, reach=20)
+    simulate(nodes, 36, record=record)
     means = [0] * 5 + [4, 8, 12, 16, 20, 20]
     assert shares == pytest.approx([eta * math.log(max(mean, 10)) for mean in means], rel=1e-9)
 
@@ -79,7 +76,7 @@ def test_a_message_beyond_the_staleness_counts_as_none(screen):
         return -1 if late(round, source, target) else 0
 
     runs = [
-        simulate(network(GRAPHS["random"], AMTL(staleness=limit), tasks, screen), 40, link=link)
+        simulate(network(GRAPHS["random"], AMTL(staleness=limit), tasks, screen, ageing=link, reach=7), 40)
         for limit, link in ((6, late), (6, lost), (7, late))
     ]
     assert np.array_equal(models(runs[0]), models(runs[1]))
@@ -90,8 +87,9 @@ def test_a_message_beyond_the_staleness_counts_as_none(screen):
 
 
 def test_what_was_left_out_as_too_old_is_no_delay_either():
-    nodes = network(GRAPHS["pair"], AMTL(staleness=6, dynamic=True), quadratics(2))
-    states = simulate(nodes, 20, link=lambda round, source, target: 9 if source else 5)
+    method = AMTL(staleness=6, dynamic=True)
+    nodes = network(GRAPHS["pair"], method, quadratics(2), ageing=lambda round, source, _: 9 if source else 5, reach=9)
+    states = simulate(nodes, 20)
     assert states[0].model.delays.tolist() == [0, 0, 0, 0, 0]
     assert states[1].model.delays.tolist() == [5, 5, 5, 5, 5]
 

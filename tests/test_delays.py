@@ -32,14 +32,14 @@ def test_there_are_methods_that_take_late_messages():
 def test_delays_of_20_rounds_and_a_tenth_of_all_messages_lost_change_no_final_model(name, graph):
     tasks, links, drawn = quadratics(8), GRAPHS[graph], Drawn(seed=11, slow={2: 5.0})
 
-    def nodes():
-        return network(links, find("algorithm", name)(), tasks)
+    def nodes(**conditions):
+        return network(links, find("algorithm", name)(), tasks, **conditions)
 
     prompt, late, virtual = (
         np.array([state.x for state in states])
         for states in (
             simulate(nodes(), 200),
-            simulate(nodes(), 400, link=drawn.link()),
+            simulate(nodes(ageing=drawn.link(), reach=60), 400),
             simulate_async(nodes(), 400, drawn),
         )
     )

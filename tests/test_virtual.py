@@ -119,7 +119,7 @@ def test_a_line_forgets_what_nobody_can_see_any_more():
 def test_equal_ranks_whose_messages_take_half_a_round_are_one_round_behind_each_other():
     tasks = quadratics(8)
     ours = simulate_async(network(GRAPHS["random"], AMTL(), tasks), 30, By(delay=lambda *_: 0.5))
-    theirs = simulate(network(GRAPHS["random"], AMTL(), tasks), 30, link=lambda *_: 1)
+    theirs = simulate(network(GRAPHS["random"], AMTL(), tasks, ageing=lambda *_: 1, reach=1), 30)
     assert all(np.array_equal(one.x, two.x) for one, two in zip(ours, theirs, strict=True))
 
 
