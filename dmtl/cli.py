@@ -246,3 +246,35 @@ def doctor(as_json: bool) -> int:
     from dmtl.commands.doctor import print_doctor
 
     return int(print_doctor(as_json))
+
+
+@cli.command()
+@click.option("--nodes", type=int, required=True, help="Nodes.")
+@click.option("--ranks", type=int, required=True, help="Ranks in all, equally many on each node.")
+@click.option("--time", metavar="[D-]H:M:S", help="Time limit; left out, the queue's own.")
+@click.option("--queue", metavar="NAME", help="What Slurm calls a partition.")
+@click.option("--account", metavar="NAME", help="Whose hours these are.")
+@click.option("--module", "modules", metavar="NAME", multiple=True, help="Environment module to load; may be repeated.")
+@click.option("--job-name", default="dmtl", show_default=True, help="Name in the queue.")
+@click.option(
+    "--warn-before", metavar="SECONDS", type=int, default=180, show_default=True, help="Stop so long before the limit."
+)
+@click.option("--checkpoint-every", metavar="ROUNDS", type=int, help="Left out: twenty checkpoints in a run.")
+@click.option("--launcher", metavar="COMMAND", help="What starts ranks, such as 'srun --mpi=pmix'; left out: mpirun.")
+@click.option("--venv", metavar="DIR", help="Where dmtl is installed; left out, where this one is.")
+@click.option("--out", metavar="FILE", help="Write the script there; left out, to standard output.")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def slurm(arguments: tuple[str, ...], **options: Any) -> None:
+    """Write a Slurm batch script for 'dmtl run ARGUMENTS'; give the arguments after --.
+
+    A job whose time is over writes a checkpoint, is queued again and goes on from there.
+    """
+    from dmtl.commands.slurm import Job, print_script
+    from dmtl.errors import ConfigError
+
+    given = run.make_context("dmtl run", list(arguments)).params
+    if given.pop("resume", None):
+        raise ConfigError("the job resumes by itself where its results folder has a run. Leave out --resume.")
+    flags = {key: value for key, value in given.items() if key not in ("quiet", "print_config")}
+    out = options.pop("out")
+    print_script(Job(**options), _reader(flags)(), arguments, out)
