@@ -5,6 +5,8 @@
 #   ./run_mpi.sh -n 8 --data digits ...   'dmtl run --data digits ...' on 8 ranks
 #   ./run_mpi.sh --setup [EXTRA]          only set up, with the packages of that extra (data, report, mpi, dev)
 #
+# In a Slurm allocation it starts ranks on the nodes of that, and -n left out means one per task.
+#
 # PYTHON: the interpreter to make .venv with. DMTL_THREADS: BLAS threads per rank, 1 if not set.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -43,15 +45,34 @@ set_up() {
     touch "$stamp"
 }
 
-# A launcher is of use only if it starts the library that mpi4py finds: else every rank would be rank 0 of 1.
-works() {
-    local stamp
-    stamp=$venv/.mpirun-$(printf '%s' "$1" | cksum | cut -d ' ' -f 1)
-    [ -e "$stamp" ] && return
+# Sets 'launcher', a command that starts ranks, and 'crowd', what it needs to start more of them than there is room for.
+take() { # COMMAND...
+    launcher=("$@")
+    crowd=()
+    [ "$1" != srun ] || crowd=(--overcommit)
+    "$1" --version 2>/dev/null | grep -q 'Open MPI' || return 0
+    crowd=(--oversubscribe)
     [ "$(id -u)" != 0 ] || as_root_too
-    timeout 60 "$1" -n 2 "$bin/python" -c \
+    # Where it can, Open MPI is to leave the other ranks alone when one dies.
+    case $("$(dirname "$1")/ompi_info" 2>/dev/null) in
+        *'FT MPI support: yes'*) launcher+=(--with-ft ulfm) ;;
+    esac
+}
+
+# A launcher is of use only if it starts the library that mpi4py finds: else every rank would be rank 0 of 1.
+works() { # COMMAND...
+    local stamp
+    take "$@"
+    stamp=$venv/.launcher-$(printf '%s' "${launcher[*]}" | cksum | cut -d ' ' -f 1)
+    [ -e "$stamp" ] && return
+    timeout 60 "${launcher[@]}" "${crowd[@]}" -n 2 "$bin/python" -c \
         'from mpi4py import MPI; import sys; sys.exit(MPI.COMM_WORLD.size != 2)' >/dev/null 2>&1 && touch "$stamp"
 }
+
+# An allocation to start ranks in; a task of a step is a rank already.
+in_slurm() { [ -n "${SLURM_JOB_ID:-}" ] && [ "${SLURM_STEP_NUM_TASKS:-1}" = 1 ]; }
+
+srun_works() { in_slurm && [[ $(srun --mpi=list 2>&1) == *pmix* ]] && works srun --mpi=pmix; }
 
 as_root_too() { # a container's only user
     export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
@@ -65,27 +86,29 @@ fi
 set_up data,report
 
 mpirun=$(system_mpirun)
-if [ -z "$mpirun" ] || ! works "$mpirun"; then
+if ! srun_works && { [ -z "$mpirun" ] || ! works "$mpirun"; }; then
     [ -z "$mpirun" ] || say "$mpirun does not start the MPI that mpi4py finds; taking Open MPI from PyPI"
     set_up data,report,mpi
-    mpirun=$bin/mpirun
+    take "$bin/mpirun"
 fi
 threads=${DMTL_THREADS:-1}
 export OMP_NUM_THREADS=$threads OPENBLAS_NUM_THREADS=$threads MKL_NUM_THREADS=$threads
-flags=()
-if "$mpirun" --version 2>/dev/null | grep -q 'Open MPI'; then
-    flags+=(--oversubscribe)
-    [ "$(id -u)" != 0 ] || as_root_too
+room=0
+tasks=$(getconf _NPROCESSORS_ONLN)
+if in_slurm; then
+    tasks=${SLURM_NTASKS:-$SLURM_JOB_NUM_NODES}
+    room=$tasks
 fi
 
 run() { # RANKS ARGUMENTS...
-    local ranks=$1
+    local ranks=$1 more=()
     shift
-    "$mpirun" "${flags[@]}" -n "$ranks" "$bin/dmtl" run "$@"
+    [ "$ranks" -le "$room" ] || more=("${crowd[@]}")
+    "${launcher[@]}" "${more[@]}" -n "$ranks" "$bin/dmtl" run "$@"
 }
 
 if [ $# -gt 0 ]; then
-    ranks=$(getconf _NPROCESSORS_ONLN)
+    ranks=$tasks
     case $1 in
         -n) ranks=${2:?give a number of ranks after -n}; shift 2 ;;
     esac
