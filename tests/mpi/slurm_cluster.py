@@ -44,6 +44,8 @@ TaskPlugin=task/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 ReturnToService=2
+KillWait=2
+SchedulerParameters=sched_interval=2,bf_interval=2
 PlugStackConfig=/dev/null
 MpiDefault=none
 {nodes}
