@@ -49,9 +49,8 @@ def _fail(error: BaseException) -> int:
         else:
             error.show()
         return error.exit_code
-    if isinstance(error, RevokedError):
-        return 0  # the job's exit code is that of the rank that failed
-    code = _fail_alone(error)
+    # Who failed has said why, and gives the job its exit code.
+    code = 0 if isinstance(error, RevokedError) else _fail_alone(error)
     if started():  # the other ranks would wait for ever for one that is gone
         from dmtl.transports.ending import bring_down
 

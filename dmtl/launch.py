@@ -84,6 +84,7 @@ def _parallel(settings: Settings, quiet: bool, resume: Path | None) -> int:
     """One rank of an MPI job."""
     from dmtl.session import run_rank
     from dmtl.transports.agree import exchange_rounds
+    from dmtl.transports.ending import leave_at_once
     from dmtl.transports.mpi import world
 
     comm = world()
@@ -101,8 +102,10 @@ def _parallel(settings: Settings, quiet: bool, resume: Path | None) -> int:
     if code or isinstance(opened, DmtlError):
         return code
     _warn(job, quiet)
-    code = run_rank(comm, job, node, opened.log, opened.state, quiet)
+    code, whole = run_rank(comm, job, node, opened.log, opened.state, quiet)
     _done(folder(job.config), quiet or code != 0)
+    if not whole:  # MPI's own end would wait for those who are gone
+        leave_at_once(code)
     return code
 
 

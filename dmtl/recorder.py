@@ -29,6 +29,7 @@ class Recorder:
             with writing(place):
                 for old in place.glob(f"rank-{node.view.rank:04d}.*"):
                     old.unlink()
+                (place / ".stopped").unlink(missing_ok=True)
         else:
             lines = read_log(place / f"rank-{node.view.rank:04d}.jsonl")[0]
             spent = [line["seconds"] for line in lines if line["event"] == "round" and line.get("round") == resumed]

@@ -16,12 +16,14 @@ Record = Callable[[NodeState, Inbox], None]
 
 
 class Horizon:
-    """The round before which a loop stops; a signal may bring it nearer while the loop runs."""
+    """The round before which a loop stops, which a signal may bring nearer while the loop runs, and how far it is."""
 
-    __slots__ = ("round",)
+    __slots__ = ("round", "state")
 
     def __init__(self, round: int) -> None:
         self.round = round
+        self.state: NodeState | None = None
+        """the state before the round that is going on"""
 
 
 @np.errstate(over="ignore", invalid="ignore")  # a lie may be anything; the node's own checks find what matters
@@ -48,6 +50,7 @@ def run(
     round = state.view.round
     while round < horizon.round:
         round += 1
+        horizon.state = state
         if rushing:
             inbox = exchange.receive()
             if hides:

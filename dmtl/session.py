@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from contextlib import ExitStack
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
 from dmtl.build import Plan
@@ -27,13 +29,20 @@ if TYPE_CHECKING:
 
 __all__ = ["run_rank", "say_how_to_resume"]
 
-VOTE = 0.1, 5.0
-"""Seconds to wait for the others' votes before the state is saved as it is, and after that."""
+SOON = 0.1
+"""Seconds after a signal until the state is saved as it is: Open MPI's mpirun kills after a quarter of a second."""
+LATE = 5.0
+"""Seconds after that in which a common round may still be found."""
 
 
-def run_rank(comm: MPI.Intracomm, job: Plan, node: Node, log: Recorder, start: NodeState | None, quiet: bool) -> int:
-    """Run this rank to its end; return the exit code. ``start`` is the state to go on from, None for a new run."""
-    from dmtl.transports.ending import leave_at_once, part
+def run_rank(
+    comm: MPI.Intracomm, job: Plan, node: Node, log: Recorder, start: NodeState | None, quiet: bool
+) -> tuple[int, bool]:
+    """Run this rank to its end; return the exit code, and whether MPI can be finalised.
+
+    ``start`` is the state to go on from, None for a new run.
+    """
+    from dmtl.transports.ending import part
 
     config = job.config
     with ExitStack() as stack:
@@ -49,13 +58,12 @@ def run_rank(comm: MPI.Intracomm, job: Plan, node: Node, log: Recorder, start: N
             _die(comm.rank, error)
         missed = {rank: loss.round for rank, loss in session.exchange.lost.items()}
         parting = part(comm, missed, session.limit)
-        if not session.exchange.lost and not parting.dead and parting.complete:
+        whole = parting.complete and not parting.dead and not session.exchange.lost
+        if whole:
             session.close()
     if parting.dead and parting.speaks:
         print(f"dmtl: warning: {_obituary(parting.dead)}", file=sys.stderr, flush=True)
-    if not parting.complete:
-        leave_at_once(code)
-    return code
+    return code, whole
 
 
 class _Session:
@@ -78,18 +86,18 @@ class _Session:
 
         config = self.config = job.config
         self.node, self.log, self.bar, self.state = node, log, bar, start
-        self.ranks = comm.size
+        self.ranks, self.place = comm.size, folder(config)
         self.limit = 8 * config.patience
-        self.keeper = Keeper(folder(config), comm.rank, to_keep(job.topology, config.checkpoint_every))
+        self.keeper = Keeper(self.place, comm.rank, to_keep(job.topology, config.checkpoint_every))
         self.horizon = Horizon(config.rounds)
-        trace = stack.enter_context(RankLog(folder(config), comm.rank, "trace.jsonl")) if config.trace else None
+        trace = stack.enter_context(RankLog(self.place, comm.rank, "trace.jsonl")) if config.trace else None
         spied = cast("MPI.Intracomm", Spy(comm, trace.write)) if trace else comm
         self.vote = Vote(comm)
         self.exchange = connect(spied, node, start, config.patience, self._lost)
         self.talk: Exchange = self.exchange
         stack.enter_context(Watchdog(self.exchange.edges, node.view, config.stall_warn))
-        edges = self.exchange.edges
-        self.stopping = stack.enter_context(Stopping(self.horizon, lambda: edges.round + 1, self.vote.post))
+        edges = self.edges = self.exchange.edges
+        self.stopping = stack.enter_context(Stopping(self.horizon, lambda: edges.round + 1, self._told))
         if trace:
             f, d = node.message_shape
             self.talk = Traced(self.exchange, node.view, f * d * node.dtype.itemsize, trace.write)
@@ -125,17 +133,32 @@ class _Session:
 
     def _to_common_round(self, state: NodeState) -> NodeState:
         """Run to the round that all have voted for; where there is no vote the own state is saved as it is."""
-        place = folder(self.config)
-        last = self.vote.result(VOTE[0])
+        self.edges.alarm = None
+        last = self.vote.result(SOON)
         if last is None:
-            self.keeper.save(state)
-            last = self.vote.result(VOTE[1])
+            self.horizon.state = state
+            self._save_as_it_is()
+            last = self.vote.result(LATE)
         if last is not None:
             self.horizon.round = min(last, self.config.rounds)
             state = run(self.node, self.talk, self.config.rounds, self._record, self.config.every, state, self.horizon)
-        if state.view.round < self.config.rounds and (state.view.rank == 0 if last is not None else _first(place)):
-            say_how_to_resume(place, state.view.round, self.stopping.name, self.ranks)
+            if state.view.rank == 0 and state.view.round < self.config.rounds:
+                say_how_to_resume(self.place, state.view.round, self.stopping.name, self.ranks)
         return state
+
+    def _told(self, round: int) -> None:
+        """A signal has come: vote, and do not wait for ever for somebody who may be dead."""
+        self.vote.post(round)
+        if self.stopping.signal != signal.SIGUSR1:  # nobody kills after that one
+            self.edges.alarm, self.edges.alarm_at = self._save_as_it_is, monotonic() + SOON
+
+    def _save_as_it_is(self) -> None:
+        """Save the state before the round that is going on; one rank says so, the first to come here."""
+        state = self.horizon.state
+        if state is not None:
+            self.keeper.save(state)
+            if _first(self.place):
+                say_how_to_resume(self.place, state.view.round, self.stopping.name, self.ranks)
 
     def _record(self, state: NodeState, inbox: Any) -> None:
         line = self.log(state, inbox)
@@ -150,10 +173,10 @@ class _Session:
             print(f"dmtl: warning: {sentence}", file=sys.stderr, flush=True)
 
 
-def say_how_to_resume(place: Path, round: int, signal: str, ranks: int = 0) -> None:
+def say_how_to_resume(place: Path, round: int, reason: str, ranks: int = 0) -> None:
     """Print the command by which a run goes on; ``ranks`` is how many MPI has to start, 0 for the simulator."""
     launcher = f"mpirun -n {ranks} " if ranks else ""
-    sentence = f"stopped by {signal} after {round} rounds; go on with: {launcher}dmtl run --resume {place}"
+    sentence = f"stopped by {reason} after {round} rounds; go on with: {launcher}dmtl run --resume {place}"
     print(f"dmtl: {sentence}", file=sys.stderr, flush=True)
 
 
@@ -173,8 +196,6 @@ def _obituary(dead: dict[int, int]) -> str:
 
 def _die(rank: int, error: Exception) -> None:
     """Show what happened and be dead for the others, who go on."""
-    import signal
-
     if isinstance(error, DmtlError):
         print(f"dmtl: rank {rank} gives up: {error}", file=sys.stderr, flush=True)
     else:

@@ -6,9 +6,10 @@ It is a collective. Once the loop has begun there is none: a rank hears of its n
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dmtl.errors import DmtlError
 
@@ -55,7 +56,7 @@ def exchange_rounds(comm: MPI.Intracomm, own: Sequence[int]) -> list[list[int]]:
     mine = np.full(_ROUNDS, -1, np.int64)
     mine[: len(own)] = own[:_ROUNDS]
     table = np.empty((comm.size, _ROUNDS), np.int64)
-    comm.Allgather(mine, table)
+    _allgather(comm, mine, table)
     return [row[row >= 0].tolist() for row in table]
 
 
@@ -65,10 +66,17 @@ def _gather(comm: MPI.Intracomm, digest: str, error: DmtlError | None) -> list[t
     mine = bytes([error.exit_code if error else 0]) + digest.encode().ljust(_DIGEST) + text
     send = np.frombuffer(mine.ljust(_RECORD, b"\0"), dtype=np.uint8)
     receive = np.empty((comm.size, _RECORD), dtype=np.uint8)
-    comm.Allgather(send, receive)
+    _allgather(comm, send, receive)
     rows = [row.tobytes() for row in receive]
     cut = 1 + _DIGEST
     return [(row[0], row[1:cut].decode().strip(), row[cut:].rstrip(b"\0").decode(errors="replace")) for row in rows]
+
+
+def _allgather(comm: MPI.Intracomm, mine: NDArray[Any], table: NDArray[Any]) -> None:
+    from dmtl.transports.ending import before_round_0
+
+    with before_round_0(comm):
+        comm.Allgather(mine, table)
 
 
 def _disagreement(other: list[int]) -> str:

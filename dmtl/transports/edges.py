@@ -76,6 +76,10 @@ class Edges:
         """rounds whose messages have all come"""
         self.waiting_since = 0.0
         """when the wait began that goes on now, by a monotonic clock; 0 while there is none"""
+        self.alarm: Callable[[], None] | None = None
+        """called once if a wait goes on beyond ``alarm_at``"""
+        self.alarm_at = 0.0
+        """by a monotonic clock"""
         self._comm = comm
         self._view = view
         self.box = box
@@ -155,8 +159,12 @@ class Edges:
                         return
             except MPI.Exception as error:
                 group = self._without_failed(group, error)
-            if monotonic() >= self._next_look:
-                group = self._looked_around(group)
+            now = monotonic()
+            if self.alarm and now > self.alarm_at:
+                alarm, self.alarm = self.alarm, None
+                alarm()
+            if now >= self._next_look:
+                group = self._looked_around(group, now)
 
     def _without_failed(self, group: Group, error: MPI.Exception) -> Group:
         """Give up the edges on which requests have failed; return the other requests."""
@@ -180,9 +188,8 @@ class Edges:
             if self._tell:
                 self._tell(peer, self.lost[peer])
 
-    def _looked_around(self, group: Group) -> Group:
+    def _looked_around(self, group: Group, now: float) -> Group:
         """Give up neighbours that keep this rank waiting for too long, and tell the others that it waits."""
-        now = monotonic()
         self._next_look = now + GLANCE
         self._look_for_floods()
         if self._patience:

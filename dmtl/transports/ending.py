@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import NamedTuple
 
 import numpy as np
 from mpi4py import MPI
 
-__all__ = ["Parting", "Vote", "bring_down", "fault_tolerant", "leave_at_once", "part", "revocable"]
+from dmtl.errors import RevokedError, TransportError
 
+__all__ = ["Parting", "Vote", "before_round_0", "bring_down", "fault_tolerant", "leave_at_once", "part", "revocable"]
+
+_NEVER = 2**62
 _revocable: list[MPI.Intracomm] = []
 
 
@@ -48,6 +51,25 @@ def bring_down(code: int) -> None:
         MPI.COMM_WORLD.Abort(code)
     for comm in (*_revocable, MPI.COMM_WORLD):
         comm.Revoke()
+    if MPI.COMM_WORLD.Get_failed().size:
+        leave_at_once(code)
+
+
+@contextmanager
+def before_round_0(comm: MPI.Intracomm) -> Iterator[None]:
+    """Say so where a rank dies in the middle of what all have to do together; one rank speaks for all."""
+    try:
+        yield
+    except MPI.Exception as error:
+        if not fault_tolerant():
+            raise
+        comm.Ack_failed()
+        failed = comm.Get_failed()
+        dead = sorted(MPI.Group.Translate_ranks(failed, None, comm.Get_group())) if failed.size else []
+        if not dead or comm.rank != min(set(range(comm.size)) - set(dead)):
+            raise RevokedError("another rank is gone.") from None
+        who = f"rank {dead[0]}" if len(dead) == 1 else f"ranks {', '.join(map(str, dead))}"
+        raise TransportError(f"{who} died before round 0 ({error}). Start the job again.") from None
 
 
 def part(comm: MPI.Intracomm, missed: Mapping[int, int], limit: float) -> Parting:
@@ -60,14 +82,14 @@ def part(comm: MPI.Intracomm, missed: Mapping[int, int], limit: float) -> Partin
         return Parting({}, comm.rank == 0, together)
     failed = comm.Get_failed()
     ranks = MPI.Group.Translate_ranks(failed, None, comm.Get_group()) if failed.size else []
-    rounds = np.full(comm.size, -1)
+    rounds = np.full(comm.size, _NEVER)
     for rank, round in missed.items():
         rounds[rank] = round
     speaks = comm.rank == min(set(range(comm.size)) - set(ranks))
     if ranks:
         with suppress(MPI.Exception):  # if one more dies just now, what this rank knows by itself has to do
-            comm.Shrink().Allreduce(MPI.IN_PLACE, rounds, MPI.MAX)
-    return Parting({rank: int(rounds[rank]) for rank in ranks}, speaks, True)
+            comm.Shrink().Allreduce(MPI.IN_PLACE, rounds, MPI.MIN)
+    return Parting({rank: int(rounds[rank]) if rounds[rank] < _NEVER else -1 for rank in ranks}, speaks, True)
 
 
 def _together(comm: MPI.Intracomm, limit: float) -> bool:
@@ -93,7 +115,8 @@ class Vote:
 
     def __init__(self, comm: MPI.Intracomm) -> None:
         """Collective over ``comm``, which is duplicated."""
-        self._comm = comm.Dup()
+        with before_round_0(comm):
+            self._comm = comm.Dup()
         self._round = np.zeros(1, np.int64)
         self._request: MPI.Request | None = None
 

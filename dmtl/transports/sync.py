@@ -12,7 +12,7 @@ from dmtl.errors import TransportError
 from dmtl.mailbox import Mailbox
 from dmtl.node import Node, NodeState
 from dmtl.transports.edges import Edges, Group, Loss, Tell
-from dmtl.transports.ending import revocable
+from dmtl.transports.ending import before_round_0, revocable
 from dmtl.transports.mpi import guard
 from dmtl.types import Inbox, Outbox
 
@@ -35,8 +35,9 @@ def connect(
     if f * d > LARGEST:
         raise TransportError(f"a message of {f} x {d} numbers is too long: MPI carries {LARGEST}. Share less.")
     guard()
-    own = comm.Dup()
-    comm.Barrier()  # a communicator may be revoked only once all ranks have it
+    with before_round_0(comm):
+        own = comm.Dup()
+        comm.Barrier()  # a communicator may be revoked only once all ranks have it
     revocable(own)
     box = node.mailbox()
     edges = Edges(own, node.view, box, patience, state.view.round if state else 0, tell)

@@ -14,6 +14,9 @@ import pytest
 
 _AS_ROOT = {f"{prefix}_ALLOW_RUN_AS_ROOT{suffix}": "1" for prefix in ("OMPI", "PRTE") for suffix in ("", "_CONFIRM")}
 
+_ROOT = str(Path(__file__).parents[2])
+"""of the project, for workers that share something with the tests"""
+
 Mpirun = Callable[..., Any]
 
 
@@ -29,9 +32,23 @@ def mpirun() -> Mpirun:
 
     def start(n: int, *arguments: str, timeout: float = 120, launcher: tuple[str, ...] = (), wait: bool = True):
         command = [program, *crowd, *launcher, "-n", str(n), sys.executable, *arguments]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": {**os.environ, **_AS_ROOT}}
+        pipes = {
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            "text": True,
+            "env": {**os.environ, **_AS_ROOT, "PYTHONPATH": _ROOT},
+        }
         if not wait:
             return subprocess.Popen(command, **pipes)
         return subprocess.run(command, timeout=timeout, **pipes)
 
+    start.outlives = "Open MPI" in version and _has_ulfm(program)
     return start
+
+
+def _has_ulfm(program: str) -> bool:
+    """Whether this Open MPI's jobs can outlive their ranks."""
+    info = Path(program).with_name("ompi_info")
+    if not info.exists():
+        return False
+    return "FT MPI support: yes" in subprocess.run([info], capture_output=True, text=True, timeout=60).stdout
