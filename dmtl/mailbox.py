@@ -61,8 +61,8 @@ class Mailbox:
         """Mark all rows as not heard."""
         self._tails.fill(self._mark)
 
-    def forget(self, rows: list[int]) -> None:
-        """Mark some rows as not heard."""
+    def forget(self, rows: int | list[int]) -> None:
+        """Mark a row as not heard, or some."""
         self._tails[rows] = self._mark
 
     def missing(self) -> list[int]:
