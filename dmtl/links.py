@@ -15,6 +15,10 @@ from dmtl.rng import Purpose, stream
 __all__ = ["Conditions", "Link", "Split", "parse_joins", "parse_link", "parse_slow", "parse_split"]
 
 
+TICK = 1e-3
+"""Virtual seconds of a round where no pace is given."""
+
+
 @dataclass(frozen=True, slots=True)
 class Link:
     """What every link does to its messages."""
@@ -60,6 +64,11 @@ class Conditions:
     """seconds that a round of a rank that is not slow takes at least"""
 
     @property
+    def timed(self) -> bool:
+        """Whether anything is said about seconds."""
+        return bool(self.pace or self.slow or self.link.delay or self.link.jitter)
+
+    @property
     def reach(self) -> int:
         """Rounds that one has to look back for the newest message that has come."""
         return 3 * self.link.age
@@ -86,21 +95,31 @@ class Conditions:
         begun = max(self.joins.get(source, 0), self.joins.get(target, 0))
         return round >= begun and not any(split.cuts(round, source, target) for split in self.splits)
 
-    def seconds(self, round: int, source: int, target: int) -> float:
-        """How long that message takes, in seconds; infinite for one that is lost."""
-        lost, share = stream(self.seed, Purpose.LINK, source, round * 2**20 + target).random(2)
-        return float("inf") if lost < self.link.drop else self.link.delay + self.link.jitter * share
+    def wait(self, round: int, source: int, target: int) -> float:
+        """Seconds that a message takes which is not lost."""
+        link = self.link
+        return link.delay + (link.jitter * self._draw(round, source, target)[1] if link.jitter else 0.0)
+
+    def delay(self, round: int, source: int, target: int) -> float:
+        """Seconds that a message takes; infinite for one that is lost."""
+        lost = self.link.drop and self._draw(round, source, target)[0] < self.link.drop
+        return float("inf") if lost else self.wait(round, source, target)
 
     def cost(self, rank: int, round: int) -> float:
-        """Seconds that a round of this rank takes at least."""
-        return self.pace * self.slow.get(rank, 1.0)
+        """Seconds that a round of this rank takes on a virtual clock."""
+        return (self.pace or TICK) * self.slow.get(rank, 1.0)
 
     def _taken(self, round: int, source: int, target: int) -> float:
         """Rounds that the message of that round takes; infinite for one that is lost."""
         if not (self.link.drop or self.link.age):
             return 0
-        lost, share = stream(self.seed, Purpose.LINK, source, round * 2**20 + target).random(2)
+        lost, share = self._draw(round, source, target)
         return float("inf") if lost < self.link.drop else int(share * (self.link.age + 1))
+
+    def _draw(self, round: int, source: int, target: int) -> tuple[float, float]:
+        """Two numbers in [0, 1) for each message: whether it is lost, and how late it is."""
+        lost, share = stream(self.seed, Purpose.LINK, source, round * 2**20 + target).random(2).tolist()
+        return lost, share
 
 
 def parse_link(text: str) -> Link:

@@ -1,44 +1,35 @@
 """Asynchronous rounds: every rank publishes its newest message and looks at its neighbours' newest. Nobody waits.
 
 Ranks that share memory read each other's slots (``slots.py``): inside the loop they pass no message, and all they ask
-of MPI is a memory barrier. Between machines messages travel (``edges.py``). Collectives are in ``connect_async`` and
+of MPI is a memory barrier. Between machines messages travel (``letters.py``). Collectives are in ``connect_async`` and
 ``close`` only.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from os import sched_yield
 from time import sleep
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from mpi4py import MPI
 
 from dmtl.node import Node
+from dmtl.transports.edges import Loss, Tell
+from dmtl.transports.ending import before_round_0
+from dmtl.transports.late import Delay, Late, Source
 from dmtl.transports.letters import Failures, Incoming, Outgoing
 from dmtl.transports.mpi import guard
 from dmtl.transports.slots import Reader, Writer, room
 from dmtl.transports.window import Window
-from dmtl.types import Inbox, Mat, Outbox
+from dmtl.types import Inbox, Outbox
 
 __all__ = ["Asynchronous", "connect_async"]
 
 
 _NAP = 1e-4
 """Seconds between two looks of a rank that has finished."""
-
-
-class Source(Protocol):
-    """The near end of an edge from an in-neighbour. No method waits, none raises."""
-
-    final: bool
-    """whether the message that was taken last was its sender's last"""
-
-    def take(self, out: Mat) -> bool:
-        """Copy the newest message to ``out`` (f, d); False, and ``out`` untouched, if there is no newer one."""
-
-    def dead(self) -> bool:
-        """Whether the sender is known to have died."""
 
 
 class Ends(NamedTuple):
@@ -55,18 +46,33 @@ class Ends(NamedTuple):
     """targets on other machines, and their places among all targets"""
 
 
-def connect_async(comm: MPI.Intracomm, node: Node, max_age: int = 0, network: bool = False) -> Asynchronous:
+def connect_async(
+    comm: MPI.Intracomm,
+    node: Node,
+    max_age: int = 0,
+    network: bool = False,
+    delay: Delay | None = None,
+    tell: Tell | None = None,
+) -> Asynchronous:
     """Open the asynchronous exchange of one rank; collective over ``comm``, which is duplicated.
 
     A message that is older than ``max_age`` of this rank's own rounds counts as not heard; 0: no limit.
-    ``network``: send messages as if every rank were on a machine of its own.
-    Raises TransportError where the ranks of one machine cannot share so much memory.
+    ``network``: send messages as if every rank were on a machine of its own. ``delay`` makes messages late or loses
+    them; ``tell`` hears of each neighbour that dies. Raises TransportError where the ranks of one machine cannot share
+    so much memory.
     """
     guard()
-    own = comm.Dup()
-    own.Set_errhandler(MPI.ERRORS_RETURN)  # a dead neighbour is noticed, and ends nobody else
-    f, d = node.message_shape
-    return Asynchronous(own, node, _ends(own, node, network) if f * d else Ends(None, None, (), (), ()), max_age)
+    with before_round_0(comm):
+        own = comm.Dup()
+        own.Set_errhandler(MPI.ERRORS_RETURN)  # a dead neighbour is noticed, and ends nobody else
+        f, d = node.message_shape
+        ends = _ends(own, node, network) if f * d else Ends(None, None, (), (), ())
+    if delay:
+        late = (
+            Late(source, partial(delay, rank)) for rank, source in zip(node.view.sources, ends.sources, strict=True)
+        )
+        ends = ends._replace(sources=tuple(late))
+    return Asynchronous(own, node, ends, max_age, tell)
 
 
 def _ends(comm: MPI.Intracomm, node: Node, network: bool) -> Ends:
@@ -107,15 +113,17 @@ class Asynchronous:
 
     stale = True
 
-    def __init__(self, comm: MPI.Intracomm, node: Node, ends: Ends, max_age: int) -> None:
+    def __init__(self, comm: MPI.Intracomm, node: Node, ends: Ends, max_age: int, tell: Tell | None) -> None:
         self.box = node.mailbox()
         self.box.clear()
         self.round = 0
         """how many times this rank has looked"""
         self.waiting_since = 0.0
         """0: it never waits"""
-        self.lost: dict[int, int] = {}
-        """rank -> the round of this rank in which its death was noticed"""
+        self.lost: dict[int, Loss] = {}
+        """neighbours that died, with the round of this rank in which it noticed"""
+        self._tell = tell
+        self._left = False
         self._comm = comm
         self._ends = ends
         self._ranks = node.view.sources
@@ -149,7 +157,10 @@ class Asynchronous:
         if source.dead():
             if source.take(self.box.heard[row]):  # said between the first look and the death
                 return 0
-            self.lost[self._ranks[row]] = self.round
+            rank = self._ranks[row]
+            self.lost[rank] = Loss(self.round, "died")
+            if self._tell:
+                self._tell(rank, self.lost[rank])
         elif self._age[row] < self._max_age:
             return self._age[row] + (self._age[row] >= 0)
         self.box.forget(row)
@@ -171,6 +182,9 @@ class Asynchronous:
 
         Between machines this takes until all neighbours have ended too, because last words have to be fetched.
         """
+        if self._left:
+            return
+        self._left = True
         ends, spare = self._ends, np.empty_like(self.box.said)
         if ends.writer:
             ends.writer.end()

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from time import monotonic
+from time import monotonic, sleep
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +17,8 @@ from dmtl.errors import RevokedError, TransportError
 __all__ = ["Parting", "Vote", "before_round_0", "bring_down", "fault_tolerant", "leave_at_once", "part", "revocable"]
 
 _NEVER = 2**62
+_NAP = 1e-3
+"""Seconds between two looks at whether all have come."""
 _revocable: list[MPI.Intracomm] = []
 
 
@@ -100,8 +102,10 @@ def _together(comm: MPI.Intracomm, limit: float) -> bool:
         try:
             request = comm.Iagree(flag) if fault_tolerant() else comm.Ibarrier()
             while not request.Test():
-                if limit and monotonic() - since > limit:
+                waited = monotonic() - since
+                if limit and waited > limit:
                     return False
+                sleep(_NAP if waited > _NAP else 0.0)  # the others may still need this core
         except MPI.Exception as error:
             if error.Get_error_class() != MPI.ERR_PROC_FAILED:
                 raise
