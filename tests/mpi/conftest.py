@@ -22,7 +22,10 @@ Mpirun = Callable[..., Any]
 
 @pytest.fixture(scope="session")
 def mpirun() -> Mpirun:
-    """``mpirun(n, *arguments)`` runs ``python arguments`` on n ranks; with ``wait=False`` it is still running."""
+    """``mpirun(n, *arguments)`` runs ``python arguments`` on n ranks; with ``wait=False`` it is still running.
+
+    ``launcher`` are flags of mpirun, ``before`` what is put before the whole command.
+    """
     beside = Path(sys.executable).with_name("mpirun")
     program = str(beside) if beside.exists() else shutil.which("mpirun")
     if program is None:
@@ -30,8 +33,8 @@ def mpirun() -> Mpirun:
     version = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60).stdout
     crowd = ["--oversubscribe"] if "Open MPI" in version else []
 
-    def start(n: int, *arguments: str, timeout: float = 120, launcher: tuple[str, ...] = (), wait: bool = True):
-        command = [program, *crowd, *launcher, "-n", str(n), sys.executable, *arguments]
+    def start(n: int, *arguments: str, timeout: float = 120, wait: bool = True, launcher=(), before=()):
+        command = [*before, program, *crowd, *launcher, "-n", str(n), sys.executable, *arguments]
         pipes = {
             "stdout": subprocess.PIPE,
             "stderr": subprocess.PIPE,
