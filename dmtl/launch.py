@@ -62,6 +62,8 @@ def _alone(raw: Mapping[str, Any], quiet: bool, resume: Path | None) -> int:
     config = load(raw)
     if config.trace:
         raise CompatibilityError("--trace notes MPI messages and the simulator sends none. Use mpirun.")
+    if config.asynchronous and (resume or config.checkpoint_every):
+        raise CompatibilityError("simulated-async cannot be resumed: what is on its way is not saved. Run it again.")
     if config.on_failure == "continue":
         raise CompatibilityError("--on-failure continue is for ranks with a process each. Use mpirun.")
     job = plan(config)
@@ -82,12 +84,14 @@ def _alone(raw: Mapping[str, Any], quiet: bool, resume: Path | None) -> int:
 
 def _parallel(settings: Settings, quiet: bool, resume: Path | None) -> int:
     """One rank of an MPI job."""
+    from dmtl.transports.mpi import world
+
+    comm = world()  # before anything else loads MPI
+
     from dmtl.session import run_rank
     from dmtl.transports.agree import exchange_rounds
     from dmtl.transports.ending import leave_at_once
-    from dmtl.transports.mpi import world
 
-    comm = world()
     ready = _caught(_ready, settings, comm, resume)
     code = _agreed(comm, "" if isinstance(ready, DmtlError) else _identity(*ready), ready)
     if code or isinstance(ready, DmtlError):
@@ -97,7 +101,8 @@ def _parallel(settings: Settings, quiet: bool, resume: Path | None) -> int:
     rounds = exchange_rounds(comm, saved_rounds(resume, comm.rank)) if resume else None
     if rounds and _nothing_to_do(job, rounds, quiet):
         return 0
-    opened = _caught(_opened, job, node, resume, common(rounds) if rounds else 0)
+    first = 0 if not rounds else max(rounds[comm.rank], default=0) if job.config.asynchronous else common(rounds)
+    opened = _caught(_opened, job, node, resume, first)
     code = _agreed(comm, "", opened)
     if code or isinstance(opened, DmtlError):
         return code
@@ -168,8 +173,11 @@ def _opened(job: Plan, node: Node, resume: Path | None, round: int) -> Opened:
 
 def _nothing_to_do(job: Plan, rounds: list[list[int]], quiet: bool) -> bool:
     """Whether a run that is to be taken up has come to its end; say so, or from where it goes on."""
-    first, late = common(rounds), laggards(rounds)
     place = folder(job.config)
+    if job.config.asynchronous:
+        first, late = min(max(own, default=0) for own in rounds), {}
+    else:
+        first, late = common(rounds), dict(laggards(rounds))
     if not quiet:
         done = f"{place} is finished already: all {job.config.rounds} rounds are done"
         print(f"dmtl: {done if first >= job.config.rounds else f'{place} goes on from round {first}'}", file=sys.stderr)

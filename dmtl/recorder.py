@@ -49,8 +49,8 @@ class Recorder:
             self._log.write("failed", error=f"{type(error).__name__}: {error}")
         self._log.__exit__()
 
-    def __call__(self, state: NodeState, inbox: Inbox) -> dict[str, Any]:
-        """Write one evaluation and return it."""
+    def __call__(self, state: NodeState, inbox: Inbox, **more: float) -> dict[str, Any]:
+        """Write one evaluation, with whatever else is known of it, and return it."""
         task, view = self._node.task, state.view
         line = {
             "round": view.round,
@@ -62,6 +62,7 @@ class Recorder:
             "distance": self._distances(inbox) if view.round else [],
             "bytes": self._sent * view.round,
             "seconds": perf_counter() - self._began,
+            **more,
         }
         self._log.write("round", **line)
         return line

@@ -20,15 +20,21 @@ from dmtl.recorder import Recorder
 from dmtl.results import RankLog, folder
 from dmtl.runner import Horizon, run
 from dmtl.stopping import Stopping
+from dmtl.transports.late import Paced
+from dmtl.transports.trace import Spy, Traced
 from dmtl.types import Exchange
 
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-    from dmtl.transports.edges import Loss
+    from dmtl.transports.asynchronous import Asynchronous
+    from dmtl.transports.edges import Edges, Loss
+    from dmtl.transports.sync import Prompt, Rushing
 
 __all__ = ["run_rank", "say_how_to_resume"]
 
+STRETCH = 8
+"""Waits for a message that the end may take, when the others have to come to theirs."""
 SOON = 0.1
 """Seconds after a signal until the state is saved as it is: Open MPI's mpirun kills after a quarter of a second."""
 LATE = 5.0
@@ -57,10 +63,13 @@ def run_rank(
             log.note("failed", error=f"{type(error).__name__}: {error}")
             _die(comm.rank, error)
         missed = {rank: loss.round for rank, loss in session.exchange.lost.items()}
-        parting = part(comm, missed, session.limit)
+        session.exchange.leave()
+        # Asynchronous ranks may end long after each other; synchronous ones wait no longer than for a message.
+        parting = part(comm, missed, 0 if config.asynchronous else STRETCH * config.patience)
         whole = parting.complete and not parting.dead and not session.exchange.lost
         if whole:
-            session.close()
+            session.talk.close()
+            session.vote.close()
     if parting.dead and parting.speaks:
         print(f"dmtl: warning: {_obituary(parting.dead)}", file=sys.stderr, flush=True)
     return code, whole
@@ -80,27 +89,42 @@ class _Session:
         start: NodeState | None,
     ) -> None:
         from dmtl.transports.ending import Vote
-        from dmtl.transports.sync import connect
-        from dmtl.transports.trace import Spy, Traced
-        from dmtl.transports.watchdog import Watchdog
 
         config = self.config = job.config
         self.node, self.log, self.bar, self.state = node, log, bar, start
         self.ranks, self.place = comm.size, folder(config)
-        self.limit = 8 * config.patience
         self.keeper = Keeper(self.place, comm.rank, to_keep(job.topology, config.checkpoint_every))
         self.horizon = Horizon(config.rounds)
+        self.vote = Vote(comm)
         trace = stack.enter_context(RankLog(self.place, comm.rank, "trace.jsonl")) if config.trace else None
         spied = cast("MPI.Intracomm", Spy(comm, trace.write)) if trace else comm
-        self.vote = Vote(comm)
-        self.exchange = connect(spied, node, start, config.patience, self._lost)
+        self.edges: Edges | None = None
+        """where ranks wait for each other"""
+        self.exchange = self._connected(spied, job, stack)
         self.talk: Exchange = self.exchange
-        stack.enter_context(Watchdog(self.exchange.edges, node.view, config.stall_warn))
-        edges = self.edges = self.exchange.edges
-        self.stopping = stack.enter_context(Stopping(self.horizon, lambda: edges.round + 1, self._told))
+        nearest = lambda: self.edges.round + 1 if self.edges else 0  # noqa: E731
+        self.stopping = stack.enter_context(Stopping(self.horizon, nearest, self._told if self.edges else None))
         if trace:
             f, d = node.message_shape
-            self.talk = Traced(self.exchange, node.view, f * d * node.dtype.itemsize, trace.write)
+            self.talk = Traced(self.talk, node.view, f * d * node.dtype.itemsize, trace.write)
+        if job.conditions.timed or config.seconds:
+            self.talk = Paced(self.talk, node.view, job.conditions, self.horizon, config.seconds)
+
+    def _connected(self, comm: MPI.Intracomm, job: Plan, stack: ExitStack) -> Prompt | Rushing | Asynchronous:
+        from dmtl.transports.asynchronous import connect_async
+        from dmtl.transports.sync import connect
+        from dmtl.transports.watchdog import Watchdog
+
+        config, node, rank = job.config, self.node, comm.rank
+        if config.asynchronous:
+            link, conditions = job.conditions.link, job.conditions
+            late = bool(link.delay or link.jitter or link.drop)
+            delay = (lambda source, count: conditions.delay(count, source, rank)) if late else None
+            return connect_async(comm, node, config.max_age, delay=delay, tell=self._lost)
+        exchange = connect(comm, node, self.state, config.patience, self._lost)
+        stack.enter_context(Watchdog(exchange.edges, node.view, config.stall_warn))
+        self.edges = exchange.edges
+        return exchange
 
     def loop(self) -> int:
         """Run to the end or to where a signal stops it; return the exit code."""
@@ -108,22 +132,22 @@ class _Session:
         state = self._stretch(self.state, 0)
         while state.view.round < rounds and not self.stopping.signal:
             done = state.view.round
-            state = self._stretch(state, min(rounds, done - done % every + every) if every else rounds)
+            end = min(rounds, done - done % every + every) if every else rounds
+            state = self._stretch(state, end)
             if every and state.view.round % every == 0:
                 self.keeper.save(state)
-        if state.view.round < rounds:
-            state = self._to_common_round(state)
-        if state.view.round == rounds:
+            if state.view.round < end:
+                break
+        if state.view.round < rounds and self.stopping.signal and self.edges:
+            state = self._to_common_round(state, self.edges)
+        if state.view.round == rounds or not self.stopping.signal:  # all rounds are done, or the time is over
             self.log.finish(state)
             return 0
+        if not self.edges and state.view.rank == 0:
+            say_how_to_resume(self.place, state.view.round, self.stopping.name, self.ranks)
         self.keeper.save(state)
         self.log.note("stopped", round=state.view.round, signal=self.stopping.name)
         return 128 + self.stopping.signal
-
-    def close(self) -> None:
-        """Free what MPI holds; collective."""
-        self.talk.close()
-        self.vote.close()
 
     def _stretch(self, state: NodeState | None, end: int) -> NodeState:
         """Run to the end of round ``end`` - 1, or to where a signal stops it."""
@@ -131,9 +155,9 @@ class _Session:
         rounds, every = self.config.rounds, self.config.every
         return run(self.node, self.talk, rounds, self._record, every, state, self.horizon)
 
-    def _to_common_round(self, state: NodeState) -> NodeState:
+    def _to_common_round(self, state: NodeState, edges: Edges) -> NodeState:
         """Run to the round that all have voted for; where there is no vote the own state is saved as it is."""
-        self.edges.alarm = None
+        edges.alarm = None
         last = self.vote.result(SOON)
         if last is None:
             self.horizon.state = state
@@ -149,7 +173,7 @@ class _Session:
     def _told(self, round: int) -> None:
         """A signal has come: vote, and do not wait for ever for somebody who may be dead."""
         self.vote.post(round)
-        if self.stopping.signal != signal.SIGUSR1:  # nobody kills after that one
+        if self.edges and self.stopping.signal != signal.SIGUSR1:  # nobody kills after that one
             self.edges.alarm, self.edges.alarm_at = self._save_as_it_is, monotonic() + SOON
 
     def _save_as_it_is(self) -> None:

@@ -11,7 +11,7 @@ from dmtl.node import Node, NodeState
 from dmtl.runner import Horizon, due
 from dmtl.types import Block, Inbox
 
-__all__ = ["simulate"]
+__all__ = ["Observe", "simulate"]
 
 Observe = Callable[[int, NodeState, Inbox], None]
 """Called with a rank, its state, and the messages that led to it."""

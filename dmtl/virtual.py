@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from dmtl.mailbox import nothing
 from dmtl.node import Node, NodeState
-from dmtl.runner import due, run
+from dmtl.runner import Horizon, due, run
 from dmtl.types import Inbox, Mat, Outbox, View
 
 __all__ = ["Moment", "Timing", "simulate_async", "synchronous_times"]
@@ -45,6 +45,7 @@ def simulate_async(
     record: Moment | None = None,
     every: int = 1,
     until: float = math.inf,
+    horizon: Horizon | None = None,
 ) -> list[NodeState]:
     """Let every rank do ``rounds`` rounds at its own pace, or as many as end by virtual time ``until``.
 
@@ -53,7 +54,7 @@ def simulate_async(
     rank's own rounds since it first saw these words: 0 is new, beyond ``max_age`` (0: no limit) they are gone, -1.
     The last words of a rank that has done all its rounds stay, at age 0. What happens at the same time happens in the
     order of the ranks. ``record`` is called at time 0, after every ``every`` rounds of a rank and after its last.
-    Raises DivergedError as ``run`` does.
+    A ``horizon`` set to 0 stops everybody at once. Raises DivergedError as ``run`` does.
     """
     lines = {(node.view.rank, target): _Line() for node in nodes for target in node.view.targets}
     desks = [_Desk(node, lines, timing, rounds - 1, max_age) for node in nodes]
@@ -64,7 +65,8 @@ def simulate_async(
     limit = min(until, sys.float_info.max)  # what would happen at infinity never does
     agenda = [(end, rank) for rank in range(len(nodes)) if rounds and (end := timing.cost(rank, 0)) <= limit]
     heapify(agenda)
-    while agenda:
+    horizon = horizon or Horizon(rounds)
+    while agenda and horizon.round:
         now, rank = heappop(agenda)
         done = states[rank].view.round + 1
         desks[rank].now, desks[rank].round = now, done - 1

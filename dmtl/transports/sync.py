@@ -86,6 +86,9 @@ class Prompt:
             edges.sweep()
         return self.box.open()
 
+    def leave(self) -> None:
+        """Nothing: who listened to this rank has heard all."""
+
     def close(self) -> None:
         """Free requests and communicator."""
         self.edges.close()
@@ -135,6 +138,9 @@ class Rushing:
         self.edges.finish(self._sending)
         self._each = self.box.post(outbox)
         self._start_sending(self._targets())
+
+    def leave(self) -> None:
+        """Nothing: who listened to this rank has heard all, but for fellow liars."""
 
     def close(self) -> None:
         """Take the fellows' last words, so that no message is left over, and free everything."""
