@@ -117,13 +117,16 @@ def line(comm: Any, result: dict[str, Any]) -> None:
         print(_MARK + json.dumps(result), flush=True)
 
 
+def mpi_job(ranks: int, python: str, arguments: Sequence[str], *flags: str) -> list[str]:
+    """The command that starts ``python arguments`` on so many ranks; sets what the job needs in the environment."""
+    os.environ.update({**_AS_ROOT, **_ONE_THREAD, "PYTHONPATH": str(_ROOT)})
+    return [*_mpirun(python), *flags, "-n", str(ranks), python, *arguments]
+
+
 def job(ranks: int, python: str, arguments: Sequence[str], timeout: float) -> list[dict[str, Any]]:
     """Run a script on so many ranks and return the results that it hands over."""
-    command = [*_mpirun(python), "-n", str(ranks), python, "-m", "mpi4py", *arguments]
-    environment = {**os.environ, **_AS_ROOT, **_ONE_THREAD, "PYTHONPATH": str(_ROOT)}
-    process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
-    )
+    command = mpi_job(ranks, python, ["-m", "mpi4py", *arguments])
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8")
     try:
         said, complaint = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:

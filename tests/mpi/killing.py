@@ -52,11 +52,11 @@ def judge(code: int, place: Path, dead: set[int]) -> Outcome:
     """Look at the files of a job that is over."""
     job = plan(load(read_file(str(place / "config.toml"))))
     alive = [rank for rank in range(job.topology.size) if rank not in dead]
-    logs = {rank: read_log(place / f"rank-{rank:04d}.jsonl") for rank in alive}
+    logs = {rank: read_log(place / f"rank-{rank:04d}.jsonl") for rank in range(job.topology.size)}
     ends = [rank for rank in alive if any(line["event"] == "end" for line in logs[rank][0])]
     models = {rank: _model(place, rank) for rank in ends}
-    first_silent = {
-        (line["rank"], rank): line["round"] for rank in alive for line in logs[rank][0] if line["event"] == "lost"
+    first_silent = {  # the dead have missed others while they lived
+        (line["rank"], rank): line["round"] for rank in logs for line in logs[rank][0] if line["event"] == "lost"
     }
 
     def ageing(round: int, source: int, target: int) -> int:
@@ -66,7 +66,7 @@ def judge(code: int, place: Path, dead: set[int]) -> Outcome:
     states = simulate(nodes, job.config.rounds)
     same = all(np.array_equal(model, states[rank].x) for rank, model in models.items())
     missed = {rank: min(round for (who, _), round in first_silent.items() if who == rank) for rank, _ in first_silent}
-    return Outcome(code == 0 and ends == alive, sum(torn for _, torn in logs.values()), same, missed)
+    return Outcome(code == 0 and ends == alive, sum(logs[rank][1] for rank in alive), same, missed)
 
 
 def _deaf(node: Node, ageing: Any) -> Node:

@@ -151,7 +151,7 @@ def kill(comm, way, *victims) -> None:
     seen = []
     state = run(node, exchange, state.view.round + 50, lambda state, inbox: seen.append(inbox.age[rows]), state=state)
     assert (np.array(seen) == -1).all()
-    assert all(0 <= round < state.view.round - 50 for round in exchange.lost.values())
+    assert all(0 <= loss.round < state.view.round - 50 for loss in exchange.lost.values())
     exchange.leave()
     say("survived", comm.rank, *exchange.lost)
     os._exit(0)
