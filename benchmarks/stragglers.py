@@ -11,14 +11,13 @@ same options print the same digits.
    ranks together as many as synchronous ones would have ('in all', which is how a server counts).
 3. The dynamic step of AMTL against the fixed one: what is left of the objective's gap after the same rounds.
 
-With --transport async the first table is to be timed on MPI ranks; see ``wall_clock``.
+``stragglers_mpi.py`` times the first table on MPI ranks.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -30,7 +29,7 @@ from dmtl.algorithms.amtl import AMTL
 from dmtl.algorithms.laplacian import Laplacian
 from dmtl.data.pool import Dataset
 from dmtl.data.synthetic import Synthetic
-from dmtl.node import Node
+from dmtl.node import Ageing, Node
 from dmtl.rng import Purpose, stream
 from dmtl.screens.average import Average
 from dmtl.simulator import simulate
@@ -90,8 +89,12 @@ class Problem:
         self.least = np.linalg.solve(self.matrix, -np.concatenate([t.grad(np.zeros(FEATURES)) for t in self.tasks]))
         self.start = self._excess(np.zeros(n * FEATURES))
 
-    def nodes(self, algorithm: AMTL | Laplacian) -> list[Node]:
-        return [Node(self.topology.view(t), task, algorithm, Average()) for t, task in enumerate(self.tasks)]
+    def nodes(self, algorithm: AMTL | Laplacian, ageing: Ageing | None = None, reach: int = 0) -> list[Node]:
+        views = [self.topology.view(t) for t in range(len(self.tasks))]
+        return [
+            Node(view, task, algorithm, Average(), ageing=ageing, reach=reach)
+            for view, task in zip(views, self.tasks, strict=True)
+        ]
 
     def gap(self, x: Mat) -> float:
         """What is left of the objective's excess over its least value, 1 at the start, for the models ``x`` (n, d)."""
@@ -190,13 +193,13 @@ def dynamic_step(tasks: int, rounds: int) -> str:
                 AMTL(STRENGTH, relaxation=eta, dynamic=True),
                 AMTL(STRENGTH, relaxation=1.0),
             ):
-                states = simulate(problem.nodes(method), rounds, link=_late(delay))
+                states = simulate(problem.nodes(method, _late(delay), 2 * delay), rounds)
                 gaps.append(problem.gap(np.array([state.x for state in states])))
             rows.append([str(delay), f"{eta:g}", *(f"{gap:.2e}" for gap in gaps), f"{gaps[0] / gaps[1]:.2f}"])
     return table(["delay", "eta", "fixed", "dynamic", "full step", "fixed/dynamic"], rows)
 
 
-def _late(delay: int) -> Callable[[int, int, int], int]:
+def _late(delay: int) -> Ageing:
     """How old the newest message is that has come, if each takes ``delay`` rounds and up to as many more at random."""
 
     @cache
@@ -209,11 +212,6 @@ def _late(delay: int) -> Callable[[int, int, int], int]:
     return age
 
 
-def wall_clock(transport: str, slow: str) -> str:
-    """The first table on MPI ranks, ``slow`` being RANK:FACTORx, in seconds of a real clock."""
-    raise SystemExit(f"the transport {transport!r} cannot be timed with --slow {slow} yet: leave both out")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", type=int, default=15, help="ranks of the first and the third table")
@@ -221,12 +219,7 @@ def main() -> None:
     parser.add_argument(
         "--seeds", type=int, default=20, help="draws of the delays that the second table is the mean of"
     )
-    parser.add_argument("--transport", choices=["virtual", "sync", "async"], default="virtual")
-    parser.add_argument("--slow", default="2:10x", help="with a real transport: which rank is slower, by how much")
     asked = parser.parse_args()
-    if asked.transport != "virtual":
-        print(wall_clock(asked.transport, asked.slow))
-        return
     print(
         f"Virtual seconds until the gap is 0.001 of the start's, ring of {asked.tasks}, rank {SLOW} k times slower:\n"
     )

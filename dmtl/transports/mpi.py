@@ -65,9 +65,6 @@ def world() -> MPI.Intracomm:
 
     Raises TransportError where MPI cannot be loaded, or where the launcher is of another MPI than the one loaded.
     """
-    # All windows are of shared memory. Open MPI's UCX component is not for those, and where it finds no network that
-    # suits it, it writes an error for each window to standard error.
-    os.environ.setdefault("OMPI_MCA_osc", "^ucx")
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
