@@ -170,11 +170,16 @@ def test_lost_links_under_static_maximum_degree_weights_are_the_same_thing(name,
     graph, ways = base(), changing(name, "max-degree", False, tmp_path)
     topology = Topology(graph, max_degree(graph))
     goals = np.random.default_rng(1).standard_normal((10, 2))
-    nodes = [
-        Node(topology.view(rank), Quadratic(np.eye(2), goals[rank]), Diffusion(0.25), Average()) for rank in range(10)
-    ]
     used = [{frozenset(link) for link in ways.links[ways.active(round)].tolist()} for round in range(30)]
-    states = simulate(nodes, 30, lambda round, source, target: 0 if {source, target} in used[round] else -1)
+
+    def ageing(round, source, target):
+        return 0 if {source, target} in used[round] else -1
+
+    tasks = [Quadratic(np.eye(2), goal) for goal in goals]
+    nodes = [
+        Node(topology.view(rank), task, Diffusion(0.25), Average(), ageing=ageing) for rank, task in enumerate(tasks)
+    ]
+    states = simulate(nodes, 30)
     x = np.zeros((10, 2))
     for round in range(30):
         x = ways.matrix(round) @ (x - 0.25 * (x - goals))
