@@ -1,6 +1,6 @@
 """Does a network outlive any of its members? Ranks of real jobs are killed at random moments, each rank in turn.
 
-    python benchmarks/crashes.py [--repeats 50] [--ranks 8] [--deaths 1] [--seed 0]
+    python benchmarks/crashes.py [--repeats 50] [--ranks 8] [--deaths 1] [--seed 0] [--first 0]
 
 Every job is `dmtl run` under `mpirun --with-ft ulfm`, and writes a checkpoint every 10 rounds, so that some ranks die
 while they write. A repetition counts as finished if mpirun returns 0 and every survivor has written its end and its
@@ -36,18 +36,21 @@ def once(ranks: int, victims: list[int], rounds: list[int], waits: list[float]) 
         )
         for victim, round, wait in zip(victims, rounds, waits, strict=True):
             kill_when(process, place, victim, round, wait)
-        process.communicate(timeout=300)
-        return judge(process.returncode, place, set(victims))
+        _, said = process.communicate(timeout=300)
+        outcome = judge(process.returncode, place, set(victims))
+        if not (outcome.finished and outcome.same):
+            say(f"exit code {process.returncode}, and on standard error:\n{said}")
+        return outcome
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("repeats", 50), ("ranks", 8), ("deaths", 1), ("seed", 0)):
+    for name, default in (("repeats", 50), ("ranks", 8), ("deaths", 1), ("seed", 0), ("first", 0)):
         parser.add_argument(f"--{name}", type=int, default=default)
     options = parser.parse_args()
     draw = random.Random(options.seed)
     rows = []
-    for repeat in range(options.repeats):
+    for repeat in range(options.first, options.first + options.repeats):
         victims = [repeat % options.ranks]
         rest = [rank for rank in range(options.ranks) if rank not in victims]
         victims += draw.sample(rest, options.deaths - 1)
