@@ -48,7 +48,7 @@ def run_rank(
 
     ``start`` is the state to go on from, None for a new run.
     """
-    from dmtl.transports.ending import part
+    from dmtl.transports.ending import fault_tolerant, finalize, part
 
     config = job.config
     with ExitStack() as stack:
@@ -65,14 +65,17 @@ def run_rank(
         missed = {rank: loss.round for rank, loss in session.exchange.lost.items()}
         session.exchange.leave()
         # Asynchronous ranks may end long after each other; synchronous ones wait no longer than for a message.
-        parting = part(comm, missed, 0 if config.asynchronous else STRETCH * config.patience)
-        whole = parting.complete and not parting.dead and not session.exchange.lost
-        if whole:
+        limit = 0 if config.asynchronous else STRETCH * config.patience
+        parting = part(comm, missed, limit, session.edges.drain if session.edges and missed else None)
+        if parting.whole:
             session.talk.close()
             session.vote.close()
     if parting.dead and parting.speaks:
         print(f"dmtl: warning: {_obituary(parting.dead)}", file=sys.stderr, flush=True)
-    return code, whole
+    if parting.complete and not parting.whole and not fault_tolerant():
+        finalize(code, limit)
+        return code, True
+    return code, parting.whole
 
 
 class _Session:

@@ -3,11 +3,18 @@
 A neighbour that dies, sends too much, floods or never answers costs this edge: it is given up for good, its row stays
 marked as not heard, and the round goes on. What one may lose to a neighbour is bounded: a time by ``patience``, memory
 by looking for messages that nobody asked for and throwing them away.
+
+MPI protects nobody from a rank that calls MPI_Abort, that writes into memory which ranks of one machine share, that
+makes each of its messages almost too late, or that says of its waiting what only a long chain of ranks could say; and
+who only speaks, along a directed link, may run ahead, so its messages of the right kind are not counted. Open MPI 5.0
+itself writes beyond the buffer of a receive if a message of more than 32 kB that came through another process's memory
+is too long, which may end the receiver; ``--mca smsc ^cma,xpmem`` prevents it, and makes long messages slower.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from time import monotonic
 from typing import NamedTuple
 
@@ -15,23 +22,32 @@ from mpi4py import MPI
 
 from dmtl.errors import RevokedError, TransportError
 from dmtl.mailbox import Mailbox
+from dmtl.transports.discard import MOST, Discard
 from dmtl.transports.ending import fault_tolerant
+from dmtl.transports.group import Group, done, group_of, pair
 from dmtl.types import View
 
 __all__ = ["Edges", "Group", "Loss", "Tell"]
 
 PULSE = 2
-"""Tag of an empty message that says 'I am waiting too'. Tags 0 and 1 are those of messages, in turn."""
+"""Tag of a pulse, 'I am waiting too'. Tags 0 and 1 are those of messages, in turn."""
 POLLS = 100
 """Tests of the requests between two looks at the clock."""
 GLANCE = 0.02
 """Seconds between two looks at the neighbours while waiting."""
 SWEEP = 64
 """Rounds between two looks for messages that nobody asked for."""
-DRAIN = 100_000
-"""Most unasked messages thrown away at a time."""
+GRACE = 0.2
+"""Seconds by which the rest of a long message may be later than the beginning of the next one."""
 STRETCH = 8
-"""Patience with a neighbour that says it waits itself, in multiples of the patience with one that says nothing."""
+"""Patience with a neighbour that says it waits itself, in multiples of the patience with one that says nothing.
+
+A pulse has a number: of how many ranks, each waiting for the next, its sender knows. Patience grows by one multiple
+with each, so that of all who wait because of one rank its own neighbours give up first.
+"""
+
+_NUMBER = 2
+"""Bytes of a pulse."""
 
 _start = MPI.Prequest.Startall
 _test = MPI.Prequest.Testall
@@ -44,19 +60,8 @@ class Loss(NamedTuple):
     why: str
 
 
-class Group(NamedTuple):
-    """Requests that are started and waited for together."""
-
-    requests: list[MPI.Prequest]
-    statuses: list[MPI.Status]
-    peers: list[int]
-
-
 Tell = Callable[[int, Loss], None]
 """Hears of each neighbour that is given up."""
-
-Pair = tuple[MPI.Prequest, MPI.Prequest]
-"""The same request with both tags."""
 
 
 class Edges:
@@ -70,7 +75,9 @@ class Edges:
         patience: float,
         round: int = 0,
         tell: Tell | None = None,
+        in_turn: bool = True,
     ) -> None:
+        """``in_turn``: a neighbour that one hears and speaks to does not speak twice before it has heard."""
         self.lost: dict[int, Loss] = {}
         self.round = round
         """rounds whose messages have all come"""
@@ -87,24 +94,34 @@ class Edges:
         self._tell = tell
         talks = bool(box.said.size)
         sources, targets = (view.sources, view.targets) if talks else ((), ())
-        self._heard = {s: _pair(comm.Recv_init, box.heard[row], s) for row, s in enumerate(sources)}
-        self._to_all = {t: _pair(comm.Send_init, box.said, t) for t in targets}
-        self._per_edge = {t: _pair(comm.Send_init, box.edges[row], t) for row, t in enumerate(targets)}
+        self._heard = {s: pair(comm.Recv_init, box.heard[row], s) for row, s in enumerate(sources)}
+        self._to_all = {t: pair(comm.Send_init, box.said, t) for t in targets}
+        self._per_edge = {t: pair(comm.Send_init, box.edges[row], t) for row, t in enumerate(targets)}
+        self._turn = 0
+        """how often all links were in use at once; neighbours begin at the same"""
         self._turns = {"heard": dict.fromkeys(sources, 0), "said": dict.fromkeys(targets, 0)}
         self._groups: dict[tuple[int, bool], Group] = {}
         self._last_seen: dict[int, float] = {}
+        """when a neighbour's pulse was taken"""
+        self._chain: dict[int, int] = {}
+        """the number of the last pulse, since the wait began that goes on now"""
+        self._early: dict[int, float] = {}
+        """when, in this wait, a late neighbour was first seen to have sent its next message already"""
+        self._discard = Discard(comm)
         self._next_look = 0.0
         self._next_pulse = 0.0
         self._pulses: list[MPI.Request] = []
-        self._both_ways = set(sources) & set(targets)
+        self._in_turn = set(sources) & set(targets) if in_turn else set[int]()
 
-    def everybody(self, turn: int, each: bool) -> Group:
+    def everybody(self, each: bool) -> Group:
         """The requests of a round in which all links are in use; ``each``: every target gets a message of its own."""
-        key = turn & 1, each
+        turn = self._turn & 1
+        self._turn += 1
+        key = turn, each
         if key not in self._groups:
             said = self._per_edge if each else self._to_all
             pairs = [*self._heard.items(), *said.items()]
-            self._groups[key] = _group([(peer, pair[turn & 1]) for peer, pair in pairs if peer not in self.lost])
+            self._groups[key] = group_of([(peer, both[turn]) for peer, both in pairs if peer not in self.lost])
         return self._groups[key]
 
     def some(self, sources: Iterable[int], targets: Iterable[int], each: bool) -> Group:
@@ -116,7 +133,7 @@ class Edges:
                 if peer in pairs and peer not in self.lost:
                     chosen.append((peer, pairs[peer][self._turns[turns][peer] & 1]))
                     self._turns[turns][peer] += 1
-        return _group(chosen)
+        return group_of(chosen)
 
     def start(self, group: Group) -> None:
         """Start all requests of a group."""
@@ -135,22 +152,30 @@ class Edges:
 
     def sweep(self) -> None:
         """Mark the rows of lost neighbours as not heard, and every so often look for messages that nobody asked for."""
-        if self.lost:
-            self.box.forget([row for row, source in enumerate(self._view.sources) if source in self.lost])
+        gone = [row for row, source in enumerate(self._view.sources) if source in self.lost]
         if self.round % SWEEP == 0:
-            self._look_for_floods()
+            self._look_for_floods(monotonic())
+        if gone:  # after all that passes messages: part of one may still be on its way into such a row
+            self.box.forget(gone)
+
+    def drain(self) -> None:
+        """Throw away what lost neighbours still send; for a wait that is not for messages."""
+        for source in self.lost:
+            self._discard(source)
 
     def close(self) -> None:
         """Free the requests and the communicator; not to be called where neighbours are lost."""
         for pairs in (self._heard, self._to_all, self._per_edge):
-            for pair in pairs.values():
-                for request in pair:
+            for both in pairs.values():
+                for request in both:
                     request.Free()
         self._comm.Free()
 
     def _wait(self, group: Group) -> None:
         self.waiting_since = self._next_look = monotonic()
         self._next_pulse = self.waiting_since + self._patience / 4
+        self._chain.clear()
+        self._early.clear()
         while True:
             try:
                 for _ in range(POLLS):
@@ -179,7 +204,7 @@ class Edges:
         return self._remaining(group)
 
     def _remaining(self, group: Group) -> Group:
-        return _group([(p, q) for p, q in zip(group.peers, group.requests, strict=True) if p not in self.lost])
+        return group_of([(p, q) for p, q in zip(group.peers, group.requests, strict=True) if p not in self.lost])
 
     def _give_up(self, peer: int, why: str) -> None:
         if peer not in self.lost:
@@ -191,67 +216,77 @@ class Edges:
     def _looked_around(self, group: Group, now: float) -> Group:
         """Give up neighbours that keep this rank waiting for too long, and tell the others that it waits."""
         self._next_look = now + GLANCE
-        self._look_for_floods()
+        before = set(self.lost)
+        self._look_for_floods(now)
+        requests = list(zip(group.peers, group.requests, strict=True))
+        heard = [(peer, request) for peer, request in requests if request in self._heard.get(peer, ())]
+        for peer, request in heard:
+            if peer in self._in_turn and peer not in self.lost and not done(request) and self._early_again(peer, now):
+                self._give_up(peer, "sent more than it was asked for")
         if self._patience:
-            self._take_pulses(now)
+            late = {peer for peer, request in requests if peer not in self.lost and not done(request)}
             if now > self._next_pulse:
                 self._next_pulse = now + self._patience / 4
-                live = [target for target in self._view.targets if target not in self.lost]
-                self._pulses = [self._comm.Isend(b"", target, PULSE) for target in live]
-            requests = zip(group.peers, group.requests, strict=True)
-            late = {peer for peer, request in requests if peer not in self.lost and not _done(request)}
+                self._say_that_it_waits(1 + max((self._chain[peer] for peer in late & set(self._chain)), default=-1))
             for peer in late:
                 quiet = now - max(self.waiting_since, self._last_seen.get(peer, 0.0))
-                if quiet > self._patience or now - self.waiting_since > STRETCH * self._patience:
-                    self._cancel(group, peer)
+                longest = (STRETCH + self._chain.get(peer, 0)) * self._patience
+                if quiet > self._patience or now - self.waiting_since > longest:
                     self._give_up(peer, f"did not answer for {now - self.waiting_since:.0f} s")
+        for source, request in heard:
+            if source in self.lost and source not in before:
+                request.Cancel()  # so that nothing is written into its row any more
         return self._remaining(group)
 
-    def _cancel(self, group: Group, peer: int) -> None:
-        """Take back the receive from one neighbour, so that nothing is written into its row any more."""
-        for source, request in zip(group.peers, group.requests, strict=True):
-            if source == peer and request in self._heard.get(peer, ()):
-                request.Cancel()
+    def _say_that_it_waits(self, chain: int) -> None:
+        number = min(chain, self._comm.size).to_bytes(_NUMBER, "little")
+        self._pulses = []
+        for target in self._view.targets:
+            if target not in self.lost:
+                with suppress(MPI.Exception):  # it has died, and the requests will say so
+                    self._pulses.append(self._comm.Isend(number, target, PULSE))
 
-    def _take_pulses(self, now: float) -> None:
+    def _look_for_floods(self, now: float) -> None:
+        """Give up neighbours that send what nobody asked for; what came of it is thrown away."""
         for source in self._view.sources:
-            if source not in self.lost and self._throw_away(source, PULSE):
-                self._last_seen[source] = now
-
-    def _look_for_floods(self) -> None:
-        """Give up neighbours that send what nobody asked for; what came of it is thrown away.
-
-        Where messages go both ways a neighbour is at most one message ahead, and that one has the other tag.
-        """
-        for source in self._view.sources:
+            if source not in self.lost and (self._too_many_pulses(source, now) or self._unasked(source)):
+                self._give_up(source, "sent more than it was asked for")
             if source in self.lost:
-                self._throw_away(source, MPI.ANY_TAG)
-            elif source in self._both_ways and self._unasked(source):
-                self._give_up(source, "sent more than one message in a round")
-                self._throw_away(source, MPI.ANY_TAG)
+                self._discard(source)
+
+    def _early_again(self, peer: int, now: float) -> bool:
+        """Whether a late neighbour's next message has been there for a while, and this round's has not come."""
+        with suppress(MPI.Exception):
+            if self._comm.Iprobe(peer, self._next_tag(peer)):
+                return now - self._early.setdefault(peer, now) > GRACE
+        return False
+
+    def _next_tag(self, source: int) -> int:
+        """The tag that a neighbour's next message will have."""
+        return (self._turn + self._turns["heard"].get(source, 0)) & 1
+
+    def _too_many_pulses(self, source: int, now: float) -> bool:
+        """Take a neighbour's pulses, and say whether they are a flood."""
+        count, number = self._discard(source, PULSE)
+        if count:
+            self._last_seen[source] = now
+            self._chain[source] = min(int.from_bytes(number, "little"), self._comm.size)
+        return count == MOST
 
     def _unasked(self, source: int) -> bool:
-        """Whether two messages of one neighbour are there, or one with a tag that no message has."""
-        status = MPI.Status()
-        if not self._comm.Iprobe(source, MPI.ANY_TAG, status):
-            return False
-        tag = status.Get_tag()
-        return tag > PULSE or (tag < PULSE and bool(self._comm.Iprobe(source, 1 - tag)))
+        """Whether a message is there that an honest neighbour would not have sent by now.
 
-    def _throw_away(self, source: int, tag: int) -> int:
-        """Receive and forget what is there of one neighbour; return how many messages that was."""
+        Where messages go both ways it is at most one ahead, and that one has the other tag than the last receive.
+        """
+        status = MPI.Status()
         try:
-            for count in range(DRAIN):
-                if not self._comm.Iprobe(source, tag):
-                    return count
-                try:
-                    self._comm.Recv(bytearray(), source, tag)
-                except MPI.Exception as error:
-                    if error.Get_error_class() != MPI.ERR_TRUNCATE:
-                        raise
-        except MPI.Exception:  # it has died in the meantime, and so will every later call say
-            return 0
-        return DRAIN
+            if not self._comm.Iprobe(source, MPI.ANY_TAG, status):
+                return False
+            if status.Get_tag() > PULSE or source not in self._in_turn:
+                return status.Get_tag() > PULSE
+            return status.Get_tag() < PULSE and bool(self._comm.Iprobe(source, 1 - self._next_tag(source)))
+        except MPI.Exception:  # it has died, and the requests will say so
+            return False
 
 
 _REASONS = {
@@ -259,18 +294,3 @@ _REASONS = {
     MPI.ERR_PROC_ABORTED: "died",
     MPI.ERR_TRUNCATE: "sent a message that is too long",
 }
-
-
-def _pair(make: object, buffer: object, peer: int) -> Pair:
-    return make(buffer, peer, 0), make(buffer, peer, 1)  # type: ignore[operator]
-
-
-def _group(chosen: Sequence[tuple[int, MPI.Prequest]]) -> Group:
-    return Group([q for _, q in chosen], [MPI.Status() for _ in chosen], [peer for peer, _ in chosen])
-
-
-def _done(request: MPI.Request) -> bool:
-    try:
-        return request.Get_status()
-    except MPI.Exception:  # the next test of the group says which error it is
-        return True

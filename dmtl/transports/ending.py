@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from threading import Timer
 from time import monotonic, sleep
 from typing import NamedTuple
 
@@ -14,7 +15,17 @@ from mpi4py import MPI
 
 from dmtl.errors import RevokedError, TransportError
 
-__all__ = ["Parting", "Vote", "before_round_0", "bring_down", "fault_tolerant", "leave_at_once", "part", "revocable"]
+__all__ = [
+    "Parting",
+    "Vote",
+    "before_round_0",
+    "bring_down",
+    "fault_tolerant",
+    "finalize",
+    "leave_at_once",
+    "part",
+    "revocable",
+]
 
 _NEVER = 2**62
 _NAP = 1e-3
@@ -31,6 +42,8 @@ class Parting(NamedTuple):
     """whether this rank is the one to say so"""
     complete: bool
     """whether all who are alive have come to their ends; if not, MPI must not be finalised"""
+    whole: bool
+    """whether besides nobody is dead and no rank has given up another, so that what all hold can be freed together"""
 
 
 def fault_tolerant(environment: Mapping[str, str] = os.environ) -> bool:
@@ -74,14 +87,17 @@ def before_round_0(comm: MPI.Intracomm) -> Iterator[None]:
         raise TransportError(f"{who} died before round 0 ({error}). Start the job again.") from None
 
 
-def part(comm: MPI.Intracomm, missed: Mapping[int, int], limit: float) -> Parting:
+def part(
+    comm: MPI.Intracomm, missed: Mapping[int, int], limit: float, meanwhile: Callable[[], None] | None = None
+) -> Parting:
     """Wait until all who are alive are here, for at most ``limit`` seconds (0: for ever), and find out who is dead.
 
-    ``missed``: rank -> round in which this rank lost it. Collective among the living, after the loop.
+    ``missed``: rank -> round in which this rank lost it; ``meanwhile`` is called again and again while it waits.
+    Collective among the living, after the loop.
     """
-    together = _together(comm, limit)
+    together, nothing_lost = _together(comm, not missed, limit, meanwhile)
     if not (together and fault_tolerant()):
-        return Parting({}, comm.rank == 0, together)
+        return Parting({}, comm.rank == 0, together, nothing_lost)
     failed = comm.Get_failed()
     ranks = MPI.Group.Translate_ranks(failed, None, comm.Get_group()) if failed.size else []
     rounds = np.full(comm.size, _NEVER)
@@ -91,27 +107,36 @@ def part(comm: MPI.Intracomm, missed: Mapping[int, int], limit: float) -> Partin
     if ranks:
         with suppress(MPI.Exception):  # if one more dies just now, what this rank knows by itself has to do
             comm.Shrink().Allreduce(MPI.IN_PLACE, rounds, MPI.MIN)
-    return Parting({rank: int(rounds[rank]) if rounds[rank] < _NEVER else -1 for rank in ranks}, speaks, True)
+    return Parting(
+        {rank: int(rounds[rank]) if rounds[rank] < _NEVER else -1 for rank in ranks},
+        speaks,
+        True,
+        nothing_lost and not ranks,
+    )
 
 
-def _together(comm: MPI.Intracomm, limit: float) -> bool:
-    """Whether all who are alive have come here in time."""
+def _together(
+    comm: MPI.Intracomm, nothing_lost: bool, limit: float, meanwhile: Callable[[], None] | None
+) -> tuple[bool, bool]:
+    """Whether all who are alive have come here in time, and whether none of them has lost anybody."""
     since = monotonic()
     while True:
-        flag = np.ones(1, np.intc)
+        flag = np.full(1, nothing_lost, np.intc)
         try:
-            request = comm.Iagree(flag) if fault_tolerant() else comm.Ibarrier()
+            request = comm.Iagree(flag) if fault_tolerant() else comm.Iallreduce(MPI.IN_PLACE, flag, MPI.BAND)
             while not request.Test():
                 waited = monotonic() - since
                 if limit and waited > limit:
-                    return False
+                    return False, False
+                if meanwhile:
+                    meanwhile()
                 sleep(_NAP if waited > _NAP else 0.0)  # the others may still need this core
         except MPI.Exception as error:
             if error.Get_error_class() != MPI.ERR_PROC_FAILED:
-                raise
+                return False, False  # somebody has called something else
             comm.Ack_failed()  # from now on an agreement goes without those who are known to be dead
         else:
-            return True
+            return True, bool(flag[0])
 
 
 class Vote:
@@ -153,3 +178,18 @@ def leave_at_once(code: int) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def finalize(code: int, limit: float) -> None:
+    """Finalise MPI where edges were given up; leave with ``code`` if that takes longer than ``limit`` seconds (0: any).
+
+    Collective among all, for whom ``part`` was complete. Where a job cannot outlive its ranks, its launcher takes a
+    rank that leaves without this for a failed one.
+    """
+    timer = Timer(limit, leave_at_once, [code]) if limit else None
+    if timer:
+        timer.daemon = True
+        timer.start()
+    MPI.Finalize()
+    if timer:
+        timer.cancel()

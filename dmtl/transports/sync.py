@@ -40,7 +40,8 @@ def connect(
         comm.Barrier()  # a communicator may be revoked only once all ranks have it
     revocable(own)
     box = node.mailbox()
-    edges = Edges(own, node.view, box, patience, state.view.round if state else 0, tell)
+    in_turn = node.changing is None or not node.changing.directed
+    edges = Edges(own, node.view, box, patience, state.view.round if state else 0, tell, in_turn)
     return Rushing(edges, box, node, state) if node.rushing else Prompt(edges, box, node)
 
 
@@ -54,8 +55,6 @@ class Prompt:
         self.box = box
         self._view = node.view
         self._changing = node.changing
-        self._turn = 0
-        """counts the rounds of this exchange; neighbours begin at the same"""
         self._active = Group([], [], [])
 
     @property
@@ -68,13 +67,12 @@ class Prompt:
         each = self.box.post(outbox)
         self.box.clear()
         if self._changing is None:
-            self._active = self.edges.everybody(self._turn, each)
+            self._active = self.edges.everybody(each)
         else:
             row = self._changing.row(self._view.rank, self.edges.round)
             self._active = self.edges.some(
                 _of(self._view.sources, row.hears), _of(self._view.targets, row.speaks), each
             )
-        self._turn += 1
         self.edges.start(self._active)
 
     def receive(self) -> Inbox:
