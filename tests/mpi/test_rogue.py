@@ -142,10 +142,10 @@ def test_heartbeats_alone_cost_the_edge_to_who_sends_them_and_not_those_of_the_r
 def test_a_rogue_that_never_comes_to_the_end_keeps_the_others_no_longer_than_their_limit(mpirun, tmp_path, how):
     arguments = (WORKER, str(tmp_path), "silent", "10", "100", "1", "never")
     process = mpirun(len(GRAPH), *arguments, wait=False, **launched(mpirun, how))
-    left = [process.stdout.readline() for _ in range(len(GRAPH) - 1)]
-    if how:  # the launcher waits for the rogue, the others have gone
+    if how:  # the launcher waits for the rogue when the others have gone; without it the first to go ends the job
+        left = [process.stdout.readline() for _ in range(len(GRAPH) - 1)]
+        assert all("not all are here" in line for line in left), left
         process.terminate()
     _, said = process.communicate(timeout=60)
-    assert all("not all are here" in line for line in left), said
     assert "MPI_ABORT was invoked" not in said
     judge(tmp_path, "silent", 10, 100, loses=True)

@@ -211,9 +211,11 @@ def be_honest(place: Path, d: int, rounds: int, patience: float) -> None:
     state = run(node, exchange, rounds)
     np.save(place / f"{comm.rank}.npy", state.x)
     missed = {rank: loss.round for rank, loss in exchange.lost.items()}
-    parting = part(comm, missed, LIMIT, exchange.edges.drain)
     told = {"lost": {rank: list(loss) for rank, loss in exchange.lost.items()}, "grown": peak() - before}
     (place / f"{comm.rank}.json").write_text(json.dumps(told))
+    parting = part(comm, missed, LIMIT, exchange.edges.drain)
+    if parting.complete:
+        (place / f"{comm.rank}.json").write_text(json.dumps(told | {"grown": peak() - before}))
     print(f"rank {comm.rank} leaves: {'all' if parting.complete else 'not all'} are here", flush=True)
     if parting.complete and not fault_tolerant():
         finalize(0, LIMIT)
