@@ -7,8 +7,9 @@ by looking for messages that nobody asked for and throwing them away.
 MPI protects nobody from a rank that calls MPI_Abort, that writes into memory which ranks of one machine share, that
 makes each of its messages almost too late, or that says of its waiting what only a long chain of ranks could say; and
 who only speaks, along a directed link, may run ahead, so its messages of the right kind are not counted. Open MPI 5.0
-itself writes beyond the buffer of a receive if a message of more than 32 kB that came through another process's memory
-is too long, which may end the receiver; ``--mca smsc ^cma,xpmem`` prevents it, and makes long messages slower.
+itself writes beyond the buffer of a receive where a message that is too long is also longer than what it sends at once
+(some 30 kB), which may end the receiver; on one machine ``--mca smsc ^cma,xpmem`` prevents it, and makes long messages
+slower.
 """
 
 from __future__ import annotations

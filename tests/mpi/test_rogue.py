@@ -118,7 +118,6 @@ def test_a_rogue_costs_its_neighbours_an_edge_and_no_more(mpirun, tmp_path, mode
         ("silent", 1_000_000, ()),
         ("silent", 1_000_000, TCP),
         ("deaf", 1_000_000, ()),
-        ("long", 10_000, TCP),
         ("long", 10_000, COPIES),
         ("stalls", 1_000_000, TCP),
     ],
