@@ -6,7 +6,7 @@ the same again after a resume.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from dmtl.errors import ConfigError
@@ -17,6 +17,8 @@ __all__ = ["Conditions", "Link", "Split", "parse_joins", "parse_link", "parse_sl
 
 TICK = 1e-3
 """Virtual seconds of a round where no pace is given."""
+_MOST = 10**9
+"""No number in these texts is greater."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +84,12 @@ class Conditions:
         """How many rounds old the message is that ``target`` has of ``source`` in that round; -1: none.
 
         Where messages may be late, the newest that has come stands; where they are only lost, a lost one is silence.
+        Of a link that was not in use when a message was said, that message never comes.
         """
         if not self.open(round, source, target):
             return -1
-        for age in range(self.reach + 1):
-            if age <= round and self._taken(round - age, source, target) <= age:
+        for age in range(min(self.reach, round) + 1):
+            if self._taken(round - age, source, target) <= age and self.open(round - age, source, target):
                 return age
         return -1
 
@@ -128,11 +131,11 @@ def parse_link(text: str) -> Link:
     for part in text.split(",") if text else ():
         key, _, value = (word.strip() for word in part.partition("="))
         number = _number(value)
-        whole = key != "age" or number == int(number)
-        if key not in ("delay", "jitter", "drop", "age") or not 0 <= number < float("inf") or not whole:
+        sound = 0 <= number <= _MOST and (key != "age" or number.is_integer())
+        if key not in ("delay", "jitter", "drop", "age") or key in values or not sound:
             raise ConfigError(
                 f"link is {text!r}: {part!r} is not understood. Write delay=SECONDS, jitter=SECONDS, "
-                f"drop=PROBABILITY or age=ROUNDS, joined by commas."
+                f"drop=PROBABILITY or age=ROUNDS, each once and joined by commas."
             )
         values[key] = number
     if values.get("drop", 0) >= 1:
@@ -146,9 +149,9 @@ def parse_slow(text: str, ranks: int) -> dict[int, float]:
     for part in text.split(",") if text else ():
         rank, _, times = part.partition(":")
         factor = _number(times.strip().removesuffix("x"))
-        if not 1 <= factor < float("inf"):
+        if not 1 <= factor <= _MOST:
             raise ConfigError(f"slow is {text!r}: {part!r} is not RANK:TIMESx, such as 3:10x, with TIMES at least 1.")
-        slow[_rank(rank, ranks, f"slow is {text!r}")] = factor
+        slow[_rank(rank, ranks, f"slow is {text!r}", slow)] = factor
     return slow
 
 
@@ -157,9 +160,10 @@ def parse_joins(text: str, ranks: int) -> dict[int, int]:
     joins: dict[int, int] = {}
     for part in text.split(",") if text else ():
         rank, _, round = part.partition("@")
-        if not round.strip().isdecimal():
+        begun = _whole(round)
+        if begun < 0:
             raise ConfigError(f"join is {text!r}: {part!r} is not RANK@ROUND, such as 3@100.")
-        joins[_rank(rank, ranks, f"join is {text!r}")] = int(round)
+        joins[_rank(rank, ranks, f"join is {text!r}", joins)] = begun
     return joins
 
 
@@ -167,21 +171,24 @@ def parse_split(text: str, ranks: int) -> Split:
     """Read ``0-4|5-9@100-200``: groups of ranks, and the rounds from which and until which they are apart."""
     where = f"split is {text!r}"
     groups, _, span = text.partition("@")
-    first, _, end = (word.strip() for word in span.partition("-"))
-    if not (first.isdecimal() and end.isdecimal() and int(first) < int(end)):
+    first, _, end = span.partition("-")
+    if not 0 <= _whole(first) < _whole(end):
         raise ConfigError(f"{where}: the rounds are missing or wrong. Write GROUP|GROUP@FIRST-END, 0-4|5-9@100-200.")
     group: dict[int, int] = {}
     for number, part in enumerate(groups.split("|")):
         for word in part.split(","):
-            low, _, high = word.partition("-")
-            for rank in range(_rank(low, ranks, where), _rank(high or low, ranks, where) + 1):
-                if rank in group:
-                    raise ConfigError(f"{where}: rank {rank} is named twice. Name every rank in one group.")
-                group[rank] = number
+            low, dash, high = word.partition("-")
+            bottom = _rank(low, ranks, where, group)
+            top = _rank(high, ranks, where) if dash else bottom
+            if top < bottom:
+                raise ConfigError(f"{where}: {word.strip()!r} runs backwards. Write the lower rank first.")
+            for rank in range(bottom, top + 1):
+                group[_rank(str(rank), ranks, where, group)] = number
     left_out = sorted(set(range(ranks)) - set(group))
-    if left_out:
-        raise ConfigError(f"{where}: rank {left_out[0]} is in no group. Name every rank in one group.")
-    return Split(group, int(first), int(end))
+    if left_out or len(set(group.values())) < 2:
+        what = f"rank {left_out[0]} is in no group" if left_out else "all ranks are in one group"
+        raise ConfigError(f"{where}: {what}. Name every rank in one of at least two groups.")
+    return Split(group, _whole(first), _whole(end))
 
 
 def _number(text: str) -> float:
@@ -191,7 +198,16 @@ def _number(text: str) -> float:
         return float("nan")
 
 
-def _rank(text: str, ranks: int, where: str) -> int:
-    if not text.strip().isdecimal() or int(text) >= ranks:
+def _whole(text: str) -> int:
+    """A whole number from 0 to a billion, or -1."""
+    number = _number(text)
+    return int(number) if text.strip().isdecimal() and number <= _MOST else -1
+
+
+def _rank(text: str, ranks: int, where: str, named: Collection[int] = ()) -> int:
+    rank = _whole(text)
+    if not 0 <= rank < ranks:
         raise ConfigError(f"{where}: {text.strip()!r} is no rank. A rank is 0 .. {ranks - 1}.")
-    return int(text)
+    if rank in named:
+        raise ConfigError(f"{where}: rank {rank} is named twice. Name it once.")
+    return rank
