@@ -53,16 +53,14 @@ def run(
         horizon.state = state
         if rushing:
             inbox = exchange.receive()
-            if hides:
-                inbox, state = node.hear(state, inbox)
-            outbox, state = node.speak(state, inbox)
+            outbox, state = node.speak(state, node.hear(state, inbox)[0] if hides else inbox)
             exchange.send(outbox)
         else:
             outbox, state = node.speak(state, state.inbox)
             exchange.send(outbox)
             inbox = exchange.receive()
-            if hides:
-                inbox, state = node.hear(state, inbox)
+        if hides:  # a rushing liar hears twice, because its own words of this round are in the inbox only now
+            inbox, state = node.hear(state, inbox)
         state = node.step(state, inbox)
         if record and due(round, every, rounds):
             record(state, inbox)

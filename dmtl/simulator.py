@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dmtl.node import Node, NodeState
 from dmtl.runner import Horizon, due
@@ -72,12 +71,12 @@ class _Wire:
         if round:
             # Between two rushing liars last round's words stand in, or each would wait for the other to speak first.
             self._carry(self.rushing, self.rushing)
-        inboxes = {rank: self._open(nodes[rank], states, self.late[rank]) for rank in self.rushing}
         for rank in self.rushing:
-            self._speak(nodes[rank], states, inboxes[rank])
+            self._speak(nodes[rank], states, self._open(nodes[rank], states[rank])[0])
         self._carry(self.rushing, self.prompt)
-        inboxes |= {rank: self._open(nodes[rank], states) for rank in self.prompt}
-        return [inboxes[rank] for rank in everybody]
+        opened = [self._open(node, state) for node, state in zip(nodes, states, strict=True)]
+        states[:] = [state for _, state in opened]
+        return [inbox for inbox, _ in opened]
 
     def _speak(self, node: Node, states: list[NodeState], heard: Inbox) -> None:
         """Post what a node says."""
@@ -95,10 +94,8 @@ class _Wire:
                 if target in listening and words is not None:
                     self.boxes[target].heard[self.row[target][source]] = words[place]
 
-    def _open(self, node: Node, states: list[NodeState], late: NDArray[np.int64] | None = None) -> Inbox:
+    def _open(self, node: Node, state: NodeState) -> tuple[Inbox, NodeState]:
         """What a rank hears of what has been carried to it."""
         rank = node.view.rank
-        inbox = self.boxes[rank].open(late)
-        if node.hides:
-            inbox, states[rank] = node.hear(states[rank], inbox)
-        return inbox
+        inbox = self.boxes[rank].open(self.late[rank] if node.rushing else None)
+        return node.hear(state, inbox) if node.hides else (inbox, state)
