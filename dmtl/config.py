@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
 from dmtl.errors import ConfigError, unknown
+from dmtl.links import parse_link
 from dmtl.specs import Spec, parse, parse_chain
 
 __all__ = ["Config", "Liars", "combine", "digest", "load", "read_file", "to_toml"]
@@ -21,6 +23,8 @@ HOUSEKEEPING = (
     *("checkpoint_every", "on_failure", "patience", "stall_warn", "slow", "pace"),
 )
 """Settings that change no number of a run, and so not its identity."""
+_TIMING = ("transport", "slow", "pace", "max_age")
+"""Settings that change numbers only where ranks do not wait for each other."""
 _AT_LEAST_0 = (
     *("rounds", "eval_every", "seed", "ranks", "stall_warn"),
     *("patience", "checkpoint_every", "pace", "max_age", "seconds"),
@@ -181,10 +185,10 @@ def to_toml(config: Config) -> str:
 
 def digest(config: Config) -> str:
     """Hexadecimal identity of a run: of all that can change one of its numbers."""
-    plain = msgspec.to_builtins(config)
-    for key in HOUSEKEEPING:
-        if not (config.asynchronous and key in ("transport", "slow", "pace")):  # there, time is part of the result
-            plain.pop(key)
+    plain, link = msgspec.to_builtins(config), parse_link(config.link)
+    plain["link"] = astuple(link if config.asynchronous else replace(link, delay=0.0, jitter=0.0))
+    for key in {*HOUSEKEEPING, *_TIMING} - set(_TIMING if config.asynchronous else ()):
+        plain.pop(key)
     return hashlib.sha256(msgspec.json.encode(plain, order="deterministic")).hexdigest()
 
 
