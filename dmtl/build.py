@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmtl.changing import Changing
-from dmtl.compat import check_graph, check_links, check_node
+from dmtl.compat import check_changing, check_graph, check_links, check_node
 from dmtl.config import Config, Liars
 from dmtl.data.partition import task_count
 from dmtl.data.pool import Dataset, Pool
@@ -128,6 +128,7 @@ def plan(config: Config, ranks: int = 0) -> Plan:
     conditions = _conditions(config, ranks)
     warnings = check_graph(made["algorithm"], screen, topology, lies, config)
     warnings += check_links(made["algorithm"], conditions, config)
+    warnings += check_changing(screen, changing, lies, config) if changing else []
     explicit = msgspec.structs.replace(
         config,
         ranks=ranks,

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from dmtl.changing import Changing
 from dmtl.config import Config
 from dmtl.errors import CompatibilityError
 from dmtl.links import Conditions
 from dmtl.topology import Topology
 from dmtl.types import Algorithm, Needs, Proximable, Screen, Smooth, Task
 
-__all__ = ["check_graph", "check_links", "check_node"]
+__all__ = ["check_changing", "check_graph", "check_links", "check_node"]
 
 
 def check_graph(
@@ -25,7 +26,9 @@ def check_graph(
         raise CompatibilityError(
             f"{name!r} needs an undirected graph and {graph!r} is directed. Use 'diffusion', or make the links two-way."
         )
-    if Needs.DOUBLY_STOCHASTIC in algorithm.needs and not _columns_sum_to_one(topology):
+    # The uniform weights of a regular graph have such columns, those of the rounds of a changing one have not.
+    uneven = config.time_varying is not None and config.weights == "uniform"
+    if Needs.DOUBLY_STOCHASTIC in algorithm.needs and (uneven or not _columns_sum_to_one(topology)):
         raise CompatibilityError(
             f"{name!r} needs weights whose columns sum to one; {config.weights!r} on {graph!r} has others. "
             f"Use --weights metropolis."
@@ -45,14 +48,42 @@ def check_links(algorithm: Algorithm[Any], conditions: Conditions, config: Confi
             f"{name!r} needs every message in its own round, and {what} brings messages of earlier rounds. "
             f"Use 'amtl', 'laplacian' or 'diffusion', or --transport sync."
         )
+    if config.time_varying and conditions.link.age:
+        raise CompatibilityError(
+            "link age and a time-varying graph do not go together: a late message may be of a round in which its link "
+            "was not in use. Leave one of them out; link drop goes with both."
+        )
+    if config.seconds and not config.asynchronous:
+        raise CompatibilityError(
+            "--seconds stops ranks that do not wait for each other; who waits would wait for one that has stopped. "
+            "Use --transport async or simulated-async, or --rounds."
+        )
     if config.asynchronous and (conditions.joins or conditions.splits or conditions.link.age or config.time_varying):
         raise CompatibilityError(
             "join, split, time-varying and link age count common rounds, and asynchronous ranks have none. "
             "Use --transport sync, or link delay, jitter and drop."
         )
-    if fresh and conditions.hides:
+    if fresh and conditions.link.drop and name != "pdmm":  # links that both ends know to be closed do no harm
         return [f"{name!r} needs every message; where some are lost it ends somewhere else, and the error stays."]
     return []
+
+
+def check_changing(screen: Screen, changing: Changing, liars: Collection[int], config: Config) -> list[str]:
+    """Check a screen against a graph that changes; return warnings, each one sentence."""
+    least, rounds = screen.least_neighbours(), min(config.rounds, 200)
+    most = {
+        rank: max((int(changing.row(rank, round).hears.sum()) for round in range(rounds)), default=least)
+        for rank in (set(range(changing.size)) - set(liars) if least else ())
+    }
+    short = sorted(rank for rank, have in most.items() if have < least)
+    if not short:
+        return []
+    piece = (config.time_varying or {})["name"]
+    return [
+        f"{config.screen[-1]['name']!r} asks for {least} neighbours, and {piece!r} gives rank {short[0]} at most "
+        f"{most[short[0]]} in any of the first {rounds} rounds: it may offer no protection there. Lower b, or leave "
+        f"out --time-varying."
+    ]
 
 
 def check_node(algorithm: Algorithm[Any], task: Task, rank: int, config: Config) -> None:
