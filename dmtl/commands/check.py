@@ -17,7 +17,10 @@ import networkx as nx
 from dmtl.build import Plan, plan
 from dmtl.commands.console import Line, json_of, print_json, print_sections, ranks_words, span_words
 from dmtl.commands.costs import Share, measure, memory_lines, share_lines, traffic_lines
+from dmtl.commands.diagnosis import fault_check
+from dmtl.commands.programs import ompi_info, output
 from dmtl.commands.resilience import components, screen_lines
+from dmtl.commands.troubles import trouble_lines
 from dmtl.config import load
 from dmtl.registry import find
 from dmtl.specs import make, parse
@@ -68,6 +71,7 @@ def examine(job: Plan) -> dict[str, list[Line]]:
         "screen against liars": screen_lines(job),
         "traffic": traffic_lines(job, shares),
         "memory of a rank (estimate, without Python and its libraries)": memory_lines(job.pool, shares),
+        "links and ranks": trouble_lines(job),
         "transport": _transport_lines(job.topology.size),
     }
 
@@ -175,4 +179,14 @@ def _transport_lines(ranks: int) -> list[Line]:
         Line("launcher", program, program or none),
         Line("cores", have, str(have) if have >= ranks else crowded),
         Line("start_with", command, f"{command}  (with the options of this check)"),
+        _fault_line(find_mpirun()),
     ]
+
+
+def _fault_line(mpirun: str) -> Line:
+    """Whether a run can outlive its dead; mpirun is asked, because loading MPI may take this process down."""
+    version = output([mpirun, "--version"]) if mpirun else ""
+    found = fault_check(version, ompi_info(mpirun, version))
+    return Line(
+        "fault_tolerance", found.value, f"{found.text}; without: a dead rank ends the job; resume from checkpoints"
+    )

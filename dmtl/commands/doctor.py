@@ -12,7 +12,6 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import requires
-from pathlib import Path
 
 import click
 
@@ -20,14 +19,12 @@ from dmtl.commands import diagnosis
 from dmtl.commands.check import cores
 from dmtl.commands.console import print_json, print_table
 from dmtl.commands.diagnosis import Check, Loaded
+from dmtl.commands.programs import LIMIT, ompi_info, output, run_program
 from dmtl.errors import TransportError
 from dmtl.results import installed
 from dmtl.transports.mpi import Launch, find_mpirun, launch, world
 
 __all__ = ["examine", "extras", "load_apart", "packages_check", "print_doctor"]
-
-_LIMIT = 60.0
-"""seconds that another program may take"""
 
 _APART = "from mpi4py import MPI; print(MPI.COMM_WORLD.size); print(MPI.Get_library_version())"
 
@@ -55,7 +52,7 @@ def examine(launched: Launch, environment: Mapping[str, str]) -> list[Check]:
     if launched.rank:
         return [library]
     mpirun, srun = find_mpirun(), shutil.which("srun") or ""
-    its = _output([mpirun, "--version"]) if mpirun else ""
+    its = output([mpirun, "--version"]) if mpirun else ""
     here, have = diagnosis.local_ranks(environment), cores()
     works = launched.parallel and library.status == "ok"
     return [
@@ -63,7 +60,7 @@ def examine(launched: Launch, environment: Mapping[str, str]) -> list[Check]:
         diagnosis.launcher_check(launched),
         library,
         diagnosis.mpirun_check(loaded.library, mpirun, its, srun, works),
-        diagnosis.fault_check(loaded.library, _ompi_info(mpirun, its)),
+        diagnosis.fault_check(loaded.library, ompi_info(mpirun, its)),
         diagnosis.threads_check(environment, here, have),
         diagnosis.cores_check(here, have),
         diagnosis.root_check(hasattr(os, "geteuid") and os.geteuid() == 0, its, environment),
@@ -71,10 +68,10 @@ def examine(launched: Launch, environment: Mapping[str, str]) -> list[Check]:
     ]
 
 
-def load_apart(command: Sequence[str] = (sys.executable, "-c", _APART), limit: float = _LIMIT) -> Loaded:
+def load_apart(command: Sequence[str] = (sys.executable, "-c", _APART), limit: float = LIMIT) -> Loaded:
     """Load MPI in another process, which may crash or hang."""
     try:
-        done = _run(command, limit)
+        done = run_program(command, limit)
     except subprocess.TimeoutExpired:
         return Loaded("", 0, f"it took longer than {limit:g} s")
     except OSError as error:
@@ -132,26 +129,3 @@ def _load_here() -> Loaded:
 
 def _versions(names: Iterable[str]) -> dict[str, str]:
     return {name: installed(name) for name in names}
-
-
-def _ompi_info(mpirun: str, its: str) -> str:
-    """What ``ompi_info`` beside an Open MPI's mpirun says."""
-    if diagnosis.family(its).name != "Open MPI":
-        return ""
-    return _output([str(Path(mpirun).with_name("ompi_info"))])
-
-
-def _output(command: Sequence[str]) -> str:
-    """What a program prints, to whichever stream; empty if it cannot be run."""
-    try:
-        done = _run(command, _LIMIT)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout + done.stderr
-
-
-def _run(command: Sequence[str], limit: float) -> subprocess.CompletedProcess[str]:
-    pipe, none = subprocess.PIPE, subprocess.DEVNULL
-    return subprocess.run(
-        command, stdin=none, stdout=pipe, stderr=pipe, text=True, timeout=limit, errors="replace", check=False
-    )
