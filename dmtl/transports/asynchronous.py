@@ -67,7 +67,7 @@ def connect_async(
         own.Set_errhandler(MPI.ERRORS_RETURN)  # a dead neighbour is noticed, and ends nobody else
         f, d = node.message_shape
         ends = _ends(own, node, network) if f * d else Ends(None, None, (), (), ())
-    if delay:
+    if delay and ends.sources:  # a method without messages has none
         late = (
             Late(source, partial(delay, rank)) for rank, source in zip(node.view.sources, ends.sources, strict=True)
         )
