@@ -111,7 +111,8 @@ class _Session:
             f, d = node.message_shape
             self.talk = Traced(self.talk, node.view, f * d * node.dtype.itemsize, trace.write)
         if job.conditions.timed or config.seconds:
-            self.talk = Paced(self.talk, node.view, job.conditions, self.horizon, config.seconds)
+            waiting = node.view if node.rows else node.view._replace(sources=())
+            self.talk = Paced(self.talk, waiting, job.conditions, self.horizon, config.seconds)
 
     def _connected(self, comm: MPI.Intracomm, job: Plan, stack: ExitStack) -> Prompt | Rushing | Asynchronous:
         from dmtl.transports.asynchronous import connect_async

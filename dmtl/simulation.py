@@ -86,11 +86,15 @@ def _in_step(
 
 
 def _clocked(job: Plan, nodes: Sequence[Node], record: Callable[..., None]) -> Observe:
-    """Add the virtual time to what is recorded, where anything is said about seconds."""
+    """Add the virtual time to what is recorded, where anything is said about seconds.
+
+    Ranks whose method sends nothing wait for nobody.
+    """
     if not job.conditions.timed:
         return record
     timing = Waits(job.conditions)
-    times = synchronous_times([node.view for node in nodes], job.config.rounds, timing)
+    waiting = [node.view if node.rows else node.view._replace(sources=()) for node in nodes]
+    times = synchronous_times(waiting, job.config.rounds, timing)
     return lambda rank, state, inbox: record(rank, state, inbox, float(times[state.view.round, rank]))
 
 
