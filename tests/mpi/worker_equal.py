@@ -1,6 +1,7 @@
 """Run a list of experiments on MPI ranks and compare each rank's state with the simulator's, bit for bit.
 
-Started by test_equal.py under mpirun; prints one line per rank: how many experiments were equal.
+Started by test_equal.py under mpirun, with the path of a schedule of links; prints one line per rank: how many
+experiments were equal.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ def experiments(n: int):
         yield {**base, "algorithm": algorithm}
         yield {**base, "algorithm": algorithm, "topology": "ring" if n > 2 else "path", "dtype": "float32"}
     yield {**base, "task": "least-squares:batch=3"}
+    if n > 1:
+        yield from troubles(n, base)
     if n < 3:
         return
     for screen in SCREENS:
@@ -60,17 +63,37 @@ def experiments(n: int):
     yield {**base, "algorithm": "pdmm", "byzantine": mixed}
 
 
+def troubles(n: int, base: dict):
+    """Links that delay, lose, are cut or take turns, and a late rank: for each method that takes it, and for liars."""
+    split = {"splits": [f"{'|'.join(['0', f'1-{n - 1}'])}@3-7"], "join": f"{n - 1}@5"}
+    turns = [{"time_varying": piece} for piece in ("matching", "activation:p=0.5", *(["file:SCHEDULE"] * (n > 2)))]
+    kinds = [{"link": "age=4,drop=0.1"}, {"link": "drop=0.2"}, split, *turns, {**turns[0], **split, "link": "drop=0.1"}]
+    one_peer = {"topology": "exponential:directed=true", "weights": "uniform", "time_varying": "one-peer-exponential"}
+    for kind in kinds:
+        for algorithm in ALGORITHMS:
+            yield {**base, **kind, "algorithm": algorithm}
+        yield {**base, **kind, "screen": "median", "dtype": "float32"}
+    yield {**base, **one_peer}
+    yield {**base, **one_peer, "link": "drop=0.2", **split}
+    if n > 2:
+        for kind in (*kinds, one_peer):
+            for attack in ("alie", "two-faced"):
+                liars = [{"count": 2 if n > 4 else 1, "attack": attack}]
+                yield {**base, **kind, "screen": "median", "byzantine": liars}
+
+
 def state_of(state) -> dict[str, bytes]:
     return {key: value.tobytes() for key, value in flatten(portable(state)).items()}
 
 
-def main() -> int:
+def main(schedule: str) -> int:
     comm = world()
     equal, total = 0, 0
     for raw in experiments(comm.size):
+        raw = {key: f"file:{schedule}" if value == "file:SCHEDULE" else value for key, value in raw.items()}
         try:
             job = plan(load(raw), comm.size)
-        except CompatibilityError:  # too few neighbours for this screen at this size
+        except CompatibilityError:  # too few neighbours for this screen, or a method that takes no late messages
             continue
         total += 1
         node = job.node(comm.rank)
@@ -88,4 +111,4 @@ def main() -> int:
 
 if __name__ == "__main__":
     np.seterr(all="ignore")
-    sys.exit(main())
+    sys.exit(main(*sys.argv[1:]))
