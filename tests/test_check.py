@@ -257,7 +257,9 @@ def test_the_command_that_starts_the_job_has_the_ranks_and_mpi_is_not_loaded():
 def test_the_report_for_people_has_all_sections_and_no_line_break_inside_an_entry():
     text = dmtl("check", *SMALL, "--screen", "median", "--byzantine", "1", "--attack", "nan")
     titles = [line for line in text.splitlines() if line and not line.startswith(" ")]
-    assert [title.split()[0] for title in titles] == ["run", "graph", "screen", "traffic", "memory", "transport"]
+    assert [title.split()[0] for title in titles] == [
+        *("run", "graph", "screen", "traffic", "memory", "links", "transport")
+    ]
 
 
 def test_under_mpi_one_rank_speaks_and_the_job_is_as_large_as_it_was_started(monkeypatch):
