@@ -223,7 +223,10 @@ class Node:
         return Outbox(honest.own, lies), state._replace(attack=plot, said=lies if self.attack.rushing else None)
 
     def hear(self, state: NodeState, inbox: Inbox) -> tuple[Inbox, NodeState]:
-        """What reaches it of what came: the same, or messages of earlier rounds, or none."""
+        """What reaches it of what came: the same, or messages of earlier rounds, or none.
+
+        Over a link that is not in use nothing comes, and its weight is this rank's own.
+        """
         view = state.view
         ages = np.zeros(len(view.sources), np.int64)
         if self.ageing is not None:
