@@ -29,7 +29,7 @@ class Laplacian:
     That is gradient descent on the joint objective, so a constant mu <= 1 / (L + 2 strength) converges to its exact
     minimiser (2 bounds the eigenvalues of I - W). strength = 0 learns alone; strength -> infinity is consensus.
     On a changing graph w is another in each round, which makes this a stochastic gradient: with a constant mu it keeps
-    moving at a distance of about sqrt(mu) from the minimiser that the mean weights have, and with '3/t' it reaches that.
+    moving at a distance of about sqrt(mu) from the minimiser that the mean weights have; with '3/t' it reaches that.
     What is ours: the term is evaluated before the gradient step and not after it, as the diffusion form does, whose
     limit is off by O(mu).
 

@@ -42,8 +42,8 @@ class NetworkLasso:
     that it has in that neighbour (ours); 'average' trusts all, which leaves the method as published.
     What is ours: the first primal step is made before round 0, so that a round is one exchange; a message that does not
     come leaves that edge's dual as it was. Where links are closed at both of their ends (a changing graph, a split, a
-    late rank) the limit stays the exact minimiser: measured, to 1e-8, with links in use in 3 of 10 rounds; we know of no
-    proof. A message that is lost in one direction only parts the two copies of a dual. On the rim of its ball a dual
+    late rank) the limit stays the exact minimiser: measured, to 1e-8, with links in use in 3 of 10 rounds, and not
+    proved. A message that is lost in one direction only parts the two copies of a dual. On the rim of its ball a dual
     forgets that, so ranks that end apart end exactly; inside, where ranks fuse, the error stays: 5e-2 at a tenth lost.
 
     Message: xbar, f = 1.

@@ -32,10 +32,10 @@ class PDMM:
     z_ij+ = (1 - theta) z_ij + theta y_ji.
     theta = 1/2 (Peaceman-Rachford averaged to Douglas-Rachford, which is ADMM on the edges) converges for every convex
     f; theta = 1 is the original PDMM, faster, and sure to converge for strongly convex and smooth f.
-    A message that does not come leaves that edge's z as it was, and the limit stays exact: on changing graphs, and where
-    single messages are lost (measured to 1e-10 at a tenth lost; Jordan et al. for the proof). It may be late by no
-    round, though. A liar's z is not bounded: use bounded duals ('network-lasso') where liars are expected. What is ours:
-    a rank without neighbours takes proximal-point steps.
+    A message that does not come leaves that edge's z as it was, and the limit stays exact: on changing graphs, and
+    where single messages are lost (measured to 1e-10 at a tenth lost; Jordan et al. on why). Late ones are refused.
+    A liar's z is not bounded: use bounded duals ('network-lasso') where liars are expected. What is ours: a rank
+    without neighbours takes proximal-point steps.
 
     Message: y_ij, one per edge, f = 1.
     Zhang and Heusdens, "Distributed optimization using the primal-dual method of multipliers", IEEE TSIPN 4(1), 2018;
