@@ -33,15 +33,15 @@ class PDMM:
     theta = 1/2 (Peaceman-Rachford averaged to Douglas-Rachford, which is ADMM on the edges) converges for every convex
     f; theta = 1 is the original PDMM, faster, and sure to converge for strongly convex and smooth f.
     A message that does not come leaves that edge's z as it was, and the limit stays exact: on changing graphs, and
-    where single messages are lost (measured to 1e-10 at a tenth lost; Jordan et al. on why). Late ones are refused.
-    A liar's z is not bounded: use bounded duals ('network-lasso') where liars are expected. What is ours: a rank
-    without neighbours takes proximal-point steps.
+    where single messages are lost (measured to 1e-10 at a tenth lost; Heusdens and Zhang, 2024, on random updates).
+    Late messages are refused. A liar's z is not bounded: use bounded duals ('network-lasso') where liars are expected.
+    What is ours: a rank without neighbours takes proximal-point steps.
 
     Message: y_ij, one per edge, f = 1.
     Zhang and Heusdens, "Distributed optimization using the primal-dual method of multipliers", IEEE TSIPN 4(1), 2018;
     Sherson, Heusdens and Kleijn, "Derivation and analysis of the primal-dual method of multipliers based on monotone
-    operator theory", IEEE TSIPN 5(2), 2019; Jordan, Sherson and Heusdens, "Convergence of stochastic PDMM",
-    ICASSP 2023.
+    operator theory", IEEE TSIPN 5(2), 2019; Heusdens and Zhang, "Distributed nonlinear conic optimisation with
+    partially separable structure", arXiv:2405.09490, 2024.
     """
 
     rho: float = 1.0
