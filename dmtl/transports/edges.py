@@ -24,7 +24,7 @@ from mpi4py import MPI
 from dmtl.errors import RevokedError, TransportError
 from dmtl.mailbox import Mailbox
 from dmtl.transports.discard import MOST, Discard
-from dmtl.transports.ending import fault_tolerant
+from dmtl.transports.ending import dead_ranks, fault_tolerant
 from dmtl.transports.group import Group, done, group_of, pair
 from dmtl.types import View
 
@@ -198,8 +198,10 @@ class Edges:
             raise RevokedError("another rank has failed and ended the job.") from None
         codes = [MPI.Get_error_class(status.Get_error()) for status in group.statuses]
         failed = {peer: code for peer, code in zip(group.peers, codes, strict=True) if code in _REASONS}
+        if not failed and fault_tolerant():  # it may say that somebody is dead, and not on which request
+            failed = {peer: MPI.ERR_PROC_FAILED for peer in dead_ranks(self._comm) if peer in group.peers}
         if not failed:
-            raise TransportError(f"MPI failed in round {self.round}: {error}.") from error
+            raise TransportError(f"MPI failed in round {self.round}: {error}, {codes}.") from error
         for peer, code in failed.items():
             self._give_up(peer, _REASONS[code])
         return self._remaining(group)

@@ -20,6 +20,7 @@ __all__ = [
     "Vote",
     "before_round_0",
     "bring_down",
+    "dead_ranks",
     "fault_tolerant",
     "finalize",
     "leave_at_once",
@@ -51,6 +52,12 @@ def fault_tolerant(environment: Mapping[str, str] = os.environ) -> bool:
     return environment.get("OMPI_MCA_mpi_ft_enable", "0").lower() in ("1", "true", "yes")
 
 
+def dead_ranks(comm: MPI.Intracomm) -> list[int]:
+    """Which ranks of a communicator this process knows to be dead; local."""
+    failed = comm.Get_failed()
+    return sorted(MPI.Group.Translate_ranks(failed, None, comm.Get_group())) if failed.size else []
+
+
 def revocable(comm: MPI.Intracomm) -> None:
     """Remember a communicator that ``bring_down`` has to make unusable; all ranks must have it by now."""
     _revocable.append(comm)
@@ -79,8 +86,7 @@ def before_round_0(comm: MPI.Intracomm) -> Iterator[None]:
         if not fault_tolerant():
             raise
         comm.Ack_failed()
-        failed = comm.Get_failed()
-        dead = sorted(MPI.Group.Translate_ranks(failed, None, comm.Get_group())) if failed.size else []
+        dead = dead_ranks(comm)
         if not dead or comm.rank != min(set(range(comm.size)) - set(dead)):
             raise RevokedError("another rank is gone.") from None
         who = f"rank {dead[0]}" if len(dead) == 1 else f"ranks {', '.join(map(str, dead))}"
@@ -98,8 +104,7 @@ def part(
     together, nothing_lost = _together(comm, not missed, limit, meanwhile)
     if not (together and fault_tolerant()):
         return Parting({}, comm.rank == 0, together, nothing_lost)
-    failed = comm.Get_failed()
-    ranks = MPI.Group.Translate_ranks(failed, None, comm.Get_group()) if failed.size else []
+    ranks = dead_ranks(comm)
     rounds = np.full(comm.size, _NEVER)
     for rank, round in missed.items():
         rounds[rank] = round
