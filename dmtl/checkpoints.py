@@ -2,66 +2,88 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from math import ceil
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import networkx as nx
 import numpy as np
 
+from dmtl.build import Plan
+from dmtl.errors import ResultsError
 from dmtl.node import Node, NodeState
 from dmtl.results import Saved, portable, restore, save_state
-from dmtl.topology import Topology
 
-__all__ = ["Keeper", "common", "revive", "saved_rounds", "to_keep"]
+__all__ = ["Keeper", "Settled", "common", "revive", "saved_rounds", "settled"]
 
-Files = dict[int, Path]
-"""round -> the file of the state before that round"""
+Settled = Callable[[int], int]
+"""round before which a rank is -> the last round that all ranks must have come to by then"""
+
+_FAR = 2**40
+"""A round that no run comes to."""
 
 
 class Keeper:
     """Writes one rank's checkpoints and takes away those that nobody can need any more."""
 
-    def __init__(self, place: Path, rank: int, keep: int) -> None:
-        """``keep`` is how many to leave."""
+    def __init__(self, place: Path, rank: int, settled: Settled) -> None:
         self._place = place
         self._rank = rank
-        self._keep = keep
+        self._settled = settled
+        self._saved = -1
 
     def save(self, state: NodeState) -> None:
-        """Write the state, unless it is there; the oldest of too many are removed."""
-        path = self._place / f"rank-{self._rank:04d}.ckpt-{state.view.round:06d}.npz"
-        if not path.exists():
-            save_state(path, portable(state))
-        for _, old in sorted(_files(self._place, self._rank).items())[: -self._keep]:
-            old.unlink(missing_ok=True)
+        """Write the state; of the checkpoints that all ranks have come to, two are left, since one may be torn."""
+        round = state.view.round
+        if round != self._saved:
+            save_state(self._place / f"rank-{self._rank:04d}.ckpt-{round:06d}.npz", portable(state))
+            self._saved = round
+        files, everybodys = _files(self._place, self._rank), self._settled(round)
+        for old in sorted(known for known in files if known <= everybodys)[:-2]:
+            files[old].unlink(missing_ok=True)
 
 
-def to_keep(topology: Topology, every: int) -> int:
-    """How many checkpoints a rank has to leave so that all ranks have one round in common.
+def settled(job: Plan, node: Node) -> Settled:
+    """How far a rank can be sure that all others are; from who waits for whom, without a word said about it."""
+    if job.config.asynchronous:
+        return lambda round: round  # nobody needs another's rounds: each goes on from its own
+    if not node.message_shape[0]:
+        return lambda round: 0  # nobody waits for anybody
+    if job.changing:
+        return lambda round: _all_have_come_to(job, node.view.rank, round)
+    lag = _FAR - _all_have_come_to(job, node.view.rank, _FAR)
+    return lambda round: max(0, round - lag)
 
-    Two, and one for each checkpoint by which one rank may be ahead of another: synchronous ranks differ by at most
-    the diameter, and that is at most the way from rank 0 to any other and back.
+
+def _all_have_come_to(job: Plan, rank: int, round: int) -> int:
+    """The last round that all ranks must have come to when ``rank`` has come to ``round``.
+
+    A rank has ended a round with the words of those that it hears in it, who therefore have come to that round. Only
+    a rushing liar's fellows may be a round behind, because their last round's words stand in.
     """
-    graph, n = topology.graph, topology.size
-    if n == 1 or not every:
-        return 2
-    there = nx.single_source_shortest_path_length(graph, 0)
-    back = nx.single_source_shortest_path_length(graph.reverse(), 0) if graph.is_directed() else there
-    around: int = max(there.values()) + max(back.values())
-    return 2 + ceil(around / every)
+    graph, changing = job.topology.graph, job.changing
+    links = changing.links if changing else np.array(graph.edges, np.int64).reshape(-1, 2)
+    both = links if graph.is_directed() else np.concatenate((links, links[:, ::-1]))
+    source, target = both.T
+    rushing = np.zeros(job.topology.size, np.bool_)
+    rushing[[liar for liar, lie in job.lies.items() if lie.attack and lie.attack.rushing]] = True
+    fellows = rushing[source] & rushing[target]
+    here, sooner = np.arange(len(rushing)) == rank, np.zeros_like(rushing)
+    while round > 0 and not here.all():
+        round -= 1
+        active = np.resize(changing.active(round), len(both)) if changing else True
+        heard = here[target]
+        here = here | sooner
+        here[source[heard & active & ~fellows]] = True
+        sooner[source[heard & fellows]] = True
+    return round
 
 
 def saved_rounds(place: Path, rank: int) -> list[int]:
     """Rounds before which this rank's state can be read whole, the last first; its final state counts as well."""
-    rounds = [round for round, path in _files(place, rank).items() if _arrays(path)]
-    final = _arrays(place / f"rank-{rank:04d}.npz")
-    return sorted({*rounds, *([int(final["round"])] if "round" in final else [])}, reverse=True)
+    return sorted(_states(place, rank), reverse=True)
 
 
 def common(rounds: Sequence[Sequence[int]]) -> int:
@@ -77,13 +99,19 @@ def common(rounds: Sequence[Sequence[int]]) -> int:
 
 
 def revive(place: Path, node: Node, round: int) -> NodeState:
-    """The state before ``round``; where this rank lacks it, that of its last round before, or its start."""
-    own = [known for known in saved_rounds(place, node.view.rank) if known <= round]
+    """The state before ``round``; where this rank lacks it, that of its last round before, or its start.
+
+    Raises ResultsError for a state that is not one of this node.
+    """
     start = node.start()
+    own = {known: path for known, path in _states(place, node.view.rank).items() if known <= round}
     if not own:
         return start._replace(view=node.seen(start.view._replace(round=round)))
-    path = _files(place, node.view.rank).get(own[0], place / f"rank-{node.view.rank:04d}.npz")
-    saved: Saved = restore(portable(start), dict(_arrays(path)))
+    path = own[max(own)]
+    try:
+        saved: Saved = restore(portable(start), dict(_arrays(path)))
+    except ResultsError as error:
+        raise ResultsError(f"{path}: {error}") from None
     return _alive(node, start, saved, round)
 
 
@@ -98,7 +126,15 @@ def _alive(node: Node, start: NodeState, saved: Saved, round: int) -> NodeState:
     return state._replace(past=saved.past, said=saved.said)
 
 
-def _files(place: Path, rank: int) -> Files:
+def _states(place: Path, rank: int) -> dict[int, Path]:
+    """round -> a file that can be read whole."""
+    paths = (*_files(place, rank).values(), place / f"rank-{rank:04d}.npz")
+    rounds = ((_arrays(path).get("round"), path) for path in paths)
+    return {int(round): path for round, path in rounds if round is not None and round.dtype == int and not round.ndim}
+
+
+def _files(place: Path, rank: int) -> dict[int, Path]:
+    """round -> checkpoint, as the names say."""
     pattern = re.compile(rf"rank-{rank:04d}\.ckpt-(\d+)\.npz")
     found = ((pattern.fullmatch(path.name), path) for path in place.glob(f"rank-{rank:04d}.ckpt-*.npz"))
     return {int(match[1]): path for match, path in found if match}
@@ -106,6 +142,11 @@ def _files(place: Path, rank: int) -> Files:
 
 def _arrays(path: Path) -> Mapping[str, Any]:
     """All arrays of a file; none where it is missing or torn, which their checksums show."""
-    with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile), np.load(path) as file:
-        return dict(file)
-    return {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.testzip():
+                return {}
+        with np.load(path, allow_pickle=False) as file:
+            return dict(file)
+    except Exception:  # a damaged archive may raise almost anything, and none of it matters here
+        return {}

@@ -15,7 +15,7 @@ from dmtl.errors import ConfigError, unknown
 from dmtl.links import parse_link
 from dmtl.specs import Spec, parse, parse_chain
 
-__all__ = ["Config", "Liars", "combine", "digest", "load", "read_file", "to_toml"]
+__all__ = ["Config", "Liars", "combine", "digest", "identity", "load", "read_file", "to_toml"]
 
 PIECES = ("data", "task", "partition", "topology", "time_varying", "algorithm")
 HOUSEKEEPING = (
@@ -183,13 +183,19 @@ def to_toml(config: Config) -> str:
     return tomli_w.dumps({key: _without_none(value) for key, value in plain.items() if value is not None})
 
 
-def digest(config: Config) -> str:
-    """Hexadecimal identity of a run: of all that can change one of its numbers."""
-    plain, link = msgspec.to_builtins(config), parse_link(config.link)
+def identity(config: Config) -> dict[str, Any]:
+    """All settings that can change a number of a run."""
+    plain: dict[str, Any] = msgspec.to_builtins(config)
+    link = parse_link(config.link)
     plain["link"] = astuple(link if config.asynchronous else replace(link, delay=0.0, jitter=0.0))
     for key in {*HOUSEKEEPING, *_TIMING} - set(_TIMING if config.asynchronous else ()):
         plain.pop(key)
-    return hashlib.sha256(msgspec.json.encode(plain, order="deterministic")).hexdigest()
+    return plain
+
+
+def digest(config: Config) -> str:
+    """Hexadecimal identity of a run."""
+    return hashlib.sha256(msgspec.json.encode(identity(config), order="deterministic")).hexdigest()
 
 
 def _liars(group: Any) -> dict[str, Any]:

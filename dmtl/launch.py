@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
@@ -38,7 +38,7 @@ class Opened(NamedTuple):
 
     log: Recorder
     state: NodeState | None
-    """the one to go on from; None for a new run"""
+    """the one to go on from; None before round 0"""
 
 
 def start(settings: Settings, quiet: bool = False, resume: str = "") -> int:
@@ -67,17 +67,17 @@ def _alone(raw: Mapping[str, Any], quiet: bool, resume: Path | None) -> int:
     if config.on_failure == "continue":
         raise CompatibilityError("--on-failure continue is for ranks with a process each. Use mpirun.")
     job = plan(config)
-    _check_folder(job, resume)
+    _check_folder(job, resume, range(job.topology.size))
     nodes = [job.node(rank) for rank in range(job.topology.size)]
     rounds = [saved_rounds(resume, node.view.rank) for node in nodes] if resume else None
-    opened = [_opened(job, node, resume, common(rounds) if rounds else 0) for node in nodes]
-    _warn(job, quiet)
     if rounds and _nothing_to_do(job, rounds, quiet):
         return 0
+    opened = [_opened(job, node, resume, common(rounds) if rounds else 0) for node in nodes]
+    _warn(job, quiet)
     if not quiet:
         print(f"dmtl: {len(nodes)} ranks in this one process; mpirun gives each its own", file=sys.stderr, flush=True)
-    states = None if resume is None else [one.state for one in opened if one.state is not None]
-    code = run_all(job, nodes, [one.log for one in opened], states, quiet)
+    states = [one.state for one in opened if one.state is not None]
+    code = run_all(job, nodes, [one.log for one in opened], states or None, quiet)
     _done(folder(job.config), quiet or code != 0)
     return code
 
@@ -148,27 +148,26 @@ def _ready(settings: Settings, comm: MPI.Intracomm, resume: Path | None) -> tupl
             f"--ranks is {config.ranks} and MPI started {comm.size}. Start: mpirun -n {config.ranks} dmtl run ..."
         )
     job = plan(config, comm.size)
-    _check_folder(job, resume)
+    _check_folder(job, resume, (comm.rank,))
     return job, job.node(comm.rank)
 
 
-def _check_folder(job: Plan, resume: Path | None) -> None:
+def _check_folder(job: Plan, resume: Path | None, ranks: Iterable[int]) -> None:
     """Refuse a folder with other results, or the resume of another run."""
     if resume is None:
         check_free(job.config)
-    else:
-        check_same(resume, job)
+        return
+    check_same(resume, job)
+    identity = _data_identity(job)
+    for rank in ranks:
+        check_identity(resume, rank, identity)
 
 
 def _opened(job: Plan, node: Node, resume: Path | None, round: int) -> Opened:
-    """This rank's files and the state to begin with."""
-    identity = _data_identity(job)
+    """This rank's files and the state to begin with, which is read before anything is written."""
+    state = revive(resume, node, round) if resume and round else None
     place = prepare(job)
-    if resume is None:
-        return Opened(Recorder(place, job, node, identity), None)
-    check_identity(place, node.view.rank, identity)
-    state = revive(place, node, round)
-    return Opened(Recorder(place, job, node, identity, round), state)
+    return Opened(Recorder(place, job, node, _data_identity(job), round if resume else None), state)
 
 
 def _nothing_to_do(job: Plan, rounds: list[list[int]], quiet: bool) -> bool:
@@ -178,13 +177,24 @@ def _nothing_to_do(job: Plan, rounds: list[list[int]], quiet: bool) -> bool:
         first, late = min(max(own, default=0) for own in rounds), {}
     else:
         first, late = common(rounds), dict(laggards(rounds))
-    if not quiet:
-        done = f"{place} is finished already: all {job.config.rounds} rounds are done"
-        print(f"dmtl: {done if first >= job.config.rounds else f'{place} goes on from round {first}'}", file=sys.stderr)
-    if late and not quiet:
+    finished = first >= job.config.rounds
+    if quiet:
+        return finished
+    if finished:
+        lost = f"; {_name(late)} died on the way, start a new run to have all" if late else ""
+        say = f"{place} is finished already: all {job.config.rounds} rounds are done{lost}"
+    else:
+        say = f"{place} goes on from round {first}"
+    print(f"dmtl: {say}", file=sys.stderr, flush=True)
+    if late and not finished:
         words = ", ".join(f"rank {rank} from its own round {round}" for rank, round in late.items())
         print(f"dmtl: warning: no round was saved by all ranks: {words}", file=sys.stderr, flush=True)
-    return first >= job.config.rounds
+    return finished
+
+
+def _name(ranks: Iterable[int]) -> str:
+    words = [str(rank) for rank in ranks]
+    return f"rank {words[0]}" if len(words) == 1 else f"ranks {', '.join(words)}"
 
 
 def _identity(job: Plan, node: Node) -> str:
@@ -198,10 +208,14 @@ def _identity(job: Plan, node: Node) -> str:
 
 
 def _data_identity(job: Plan) -> str:
-    """Hexadecimal digest of all data and of the graph."""
+    """Hexadecimal digest of all data, of the graph and of its schedule."""
     mixed = hashlib.sha256(repr(sorted(map(repr, job.topology.graph.edges(data=True)))).encode())
-    for array in (job.pool.x, job.pool.y, job.pool.task):
-        mixed.update(np.ascontiguousarray(array).data)
+    for array in (job.pool.x, job.pool.y, job.pool.task, job.pool.group, job.pool.test):
+        if array is not None:
+            mixed.update(np.ascontiguousarray(array).data)
+    schedule = (job.config.time_varying or {}).get("path")
+    if schedule:
+        mixed.update(Path(schedule).read_bytes())
     return mixed.hexdigest()
 
 

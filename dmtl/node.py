@@ -108,7 +108,7 @@ class Mixer:
         if own is not None:
             rows = np.concatenate((own[None], rows[1:]))
         mixed = self.node.screen(rows, weights, self.memory[row], self.node.task, self.view)
-        trust = np.zeros(len(valid), mixed.trust.dtype)
+        trust = np.zeros(len(valid), self.node.dtype)
         trust[valid] = mixed.trust
         self.memory = (*self.memory[:row], mixed.memory, *self.memory[row + 1 :])
         if row == 0:
@@ -184,7 +184,7 @@ class Node:
         self.joins = joins
         self.varies = changing is not None or joins > 0
         self.hides = changing is not None or ageing is not None
-        """whether ``hear`` has anything to do"""
+        """whether ``reaching`` and ``hear`` have anything to do"""
 
     @property
     def message_shape(self) -> tuple[int, int]:
@@ -218,11 +218,11 @@ class Node:
         honest = _new(Outbox, (message, None) if isinstance(message, tuple) else ((), message))
         if self.attack is None:
             return honest, state
-        truth = per_edge(honest, len(state.view.targets), self.message_shape)
+        truth = per_edge(honest, len(state.view.targets), self.message_shape, self.dtype)
         lies, plot = self.attack(truth, heard, state.attack, self.task, state.view)
         return Outbox(honest.own, lies), state._replace(attack=plot, said=lies if self.attack.rushing else None)
 
-    def hear(self, state: NodeState, inbox: Inbox) -> tuple[Inbox, NodeState]:
+    def reaching(self, state: NodeState, inbox: Inbox) -> Inbox:
         """What reaches it of what came: the same, or messages of earlier rounds, or none.
 
         Over a link that is not in use nothing comes, and its weight is this rank's own.
@@ -233,7 +233,11 @@ class Node:
             ages[:] = [self.ageing(view.round, source, view.rank) for source in view.sources]
         if self.changing is not None:
             ages[~self.changing.row(view.rank, view.round).hears] = -1
-        reaches = replaced(inbox, ages, state.past) if ages.any() else inbox
+        return replaced(inbox, ages, state.past) if ages.any() else inbox
+
+    def hear(self, state: NodeState, inbox: Inbox) -> tuple[Inbox, NodeState]:
+        """What reaches it, once it has spoken itself, and the state that keeps what came."""
+        reaches = self.reaching(state, inbox)
         if self.reach:
             state = state._replace(past=(*state.past[1:], inbox.messages.copy()))
         return reaches, state
@@ -264,11 +268,11 @@ class Node:
         return view._replace(weights=self.changing.row(view.rank, view.round).weights.astype(self.dtype))
 
 
-def per_edge(outbox: Outbox, targets: int, shape: tuple[int, int]) -> Block:
+def per_edge(outbox: Outbox, targets: int, shape: tuple[int, int], dtype: np.dtype[Any]) -> Block:
     """The honest messages (k_out, f, d) as a liar gets them: one per target, read-only."""
     if outbox.edges is not None:
         block = outbox.edges.view()
     else:
-        block = np.broadcast_to(np.reshape(outbox.own, shape), (targets, *shape))
+        block = np.broadcast_to(np.asarray(outbox.own, dtype).reshape(shape), (targets, *shape))
     block.flags.writeable = False
     return block

@@ -15,6 +15,8 @@ from dmtl.types import Inbox, Needs
 
 __all__ = ["Recorder"]
 
+_NEVER = 2**62
+
 
 class Recorder:
     """Called with a state and the messages that led to it; a context manager around one rank's run."""
@@ -25,15 +27,15 @@ class Recorder:
         self._node = node
         self._view = node.view
         before = 0.0
-        if resumed is None:
-            with writing(place):
-                for old in place.glob(f"rank-{node.view.rank:04d}.*"):
-                    old.unlink()
-                (place / ".stopped").unlink(missing_ok=True)
-        else:
-            lines = read_log(place / f"rank-{node.view.rank:04d}.jsonl")[0]
-            spent = [line["seconds"] for line in lines if line["event"] == "round" and line.get("round") == resumed]
-            before = float(spent[-1] or 0.0) if spent else 0.0
+        name = f"rank-{node.view.rank:04d}"
+        with writing(place):
+            (place / ".stopped").unlink(missing_ok=True)
+            for old in (*place.glob(f".{name}.*"), *(place.glob(f"{name}.*") if resumed is None else ())):
+                old.unlink()  # what a rank leaves that is killed while it writes, and another run's files
+        if resumed is not None:
+            lines = read_log(place / f"{name}.jsonl")[0]
+            known = [line for line in lines if line["event"] == "round" and line.get("round", _NEVER) <= resumed]
+            before = float(known[-1].get("seconds") or 0.0) if known else 0.0
         self._log = RankLog(place, node.view.rank, mode="w" if resumed is None else "a")
         self._began = perf_counter() - before
         self._shows_own = Needs.UNSCREENED not in plan.algorithm.needs

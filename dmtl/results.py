@@ -4,7 +4,7 @@ config.toml                 the effective configuration
 graph.json                  the topology, as node-link data
 rank-0003.jsonl             first the surroundings, then a line per evaluation, at the end a summary
 rank-0003.npz               the final state, as plain arrays
-rank-0003.ckpt-000500.npz   a checkpoint; the last two are kept
+rank-0003.ckpt-000500.npz   a checkpoint; of those that all ranks surely have, two are kept
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def flatten(state: Any, path: str = "") -> dict[str, Any]:
 
 
 def restore(like: Any, arrays: dict[str, Any], path: str = "") -> Any:
-    """The state that ``flatten`` took apart, in the shape of ``like``."""
+    """The state that ``flatten`` took apart, in the shape of ``like``; raises ResultsError where it is another's."""
     if like is None:
         return None
     if isinstance(like, tuple):
@@ -172,7 +172,12 @@ def restore(like: Any, arrays: dict[str, Any], path: str = "") -> Any:
         return type(like)(*parts) if hasattr(like, "_fields") else tuple(parts)
     if path not in arrays:
         raise ResultsError(f"the checkpoint has no {path!r}. It is of another method or version.")
-    value = arrays[path]
+    value, expected = arrays[path], np.asarray(like)
+    if value.shape != expected.shape or value.dtype != expected.dtype:
+        raise ResultsError(
+            f"the checkpoint has {path!r} as {value.dtype} of shape {value.shape}, not as {expected.dtype} of shape "
+            f"{expected.shape}. It is of another method or version."
+        )
     return value if isinstance(like, np.ndarray) else value.item()
 
 

@@ -6,36 +6,44 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from dmtl.build import Plan
 from dmtl.checkpoints import common
-from dmtl.config import HOUSEKEEPING, Config, load, read_file
-from dmtl.errors import ResultsError
-from dmtl.results import read_log
+from dmtl.config import identity, load, read_file
+from dmtl.errors import ConfigError, ResultsError
+from dmtl.results import folder, read_log
 
 __all__ = ["check_identity", "check_same", "laggards", "settings_of"]
 
 
 def settings_of(place: Path) -> dict[str, Any]:
     """The settings of the run in a folder; raises ResultsError where there is none."""
-    if not (place / "config.toml").is_file():
+    file = place / "config.toml"
+    if not file.is_file():
         raise ResultsError(f"--resume {place}: there is no run in it. Give the folder of a run, with its config.toml.")
-    return read_file(str(place / "config.toml"))
+    try:
+        settings = read_file(str(file))
+    except ConfigError:
+        settings = {}
+    if "rounds" not in settings:
+        raise ResultsError(f"--resume {place}: its config.toml is torn. Start a new run.")
+    return settings
 
 
 def check_same(place: Path, job: Plan) -> None:
     """Raise ResultsError if ``job`` is not the run in that folder, or shorter; more rounds are more of the same."""
-    before = load(settings_of(place))
-    if job.config.rounds < before.rounds:
+    config, before = job.config, load(settings_of(place))
+    if folder(config) != place:
         raise ResultsError(
-            f"--resume {place}: that run has {before.rounds} rounds, and {job.config.rounds} were given."
+            f"--resume {place}: a run goes on in its own folder, not in {folder(config)}. Leave out --out."
         )
-    for key, value in _settings(job.config).items():
-        was = _settings(before)[key]
-        if key != "rounds" and value != was:
+    if config.rounds < before.rounds:
+        raise ResultsError(f"--resume {place}: that run has {before.rounds} rounds, and {config.rounds} were given.")
+    now, was = ({**identity(each), "ranks": each.ranks, "rounds": 0} for each in (config, before))
+    for key in {**was, **now}:
+        if now.get(key) != was.get(key):
             raise ResultsError(
-                f"--resume {place}: that run has {key} = {was!r}, not {value!r}. Leave it out, or start a new run."
+                f"--resume {place}: that run has {key} = {getattr(before, key)!r}, not {getattr(config, key)!r}. "
+                f"Leave it out, or start a new run."
             )
 
 
@@ -55,8 +63,3 @@ def laggards(rounds: Sequence[Sequence[int]]) -> Mapping[int, int]:
     start = common(rounds)
     own = {rank: max((known for known in mine if known <= start), default=0) for rank, mine in enumerate(rounds)}
     return {rank: round for rank, round in own.items() if round != start}
-
-
-def _settings(config: Config) -> dict[str, Any]:
-    plain: dict[str, Any] = msgspec.to_builtins(config)
-    return {key: value for key, value in plain.items() if key not in HOUSEKEEPING}

@@ -53,13 +53,13 @@ def run(
         horizon.state = state
         if rushing:
             inbox = exchange.receive()
-            outbox, state = node.speak(state, node.hear(state, inbox)[0] if hides else inbox)
+            outbox, state = node.speak(state, node.reaching(state, inbox) if hides else inbox)
             exchange.send(outbox)
         else:
             outbox, state = node.speak(state, state.inbox)
             exchange.send(outbox)
             inbox = exchange.receive()
-        if hides:  # a rushing liar hears twice, because its own words of this round are in the inbox only now
+        if hides:  # a rushing liar has had a look before; its own words of this round are in the inbox only now
             inbox, state = node.hear(state, inbox)
         state = node.step(state, inbox)
         if record and due(round, every, rounds):

@@ -7,12 +7,13 @@ import signal
 import sys
 import traceback
 from contextlib import ExitStack
+from math import inf
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from dmtl.build import Plan
-from dmtl.checkpoints import Keeper, to_keep
+from dmtl.checkpoints import Keeper, settled
 from dmtl.errors import DmtlError
 from dmtl.node import Node, NodeState
 from dmtl.progress import Progress
@@ -37,8 +38,6 @@ STRETCH = 8
 """Waits for a message that the end may take, when the others have to come to theirs."""
 SOON = 0.1
 """Seconds after a signal until the state is saved as it is: Open MPI's mpirun kills after a quarter of a second."""
-LATE = 5.0
-"""Seconds after that in which a common round may still be found."""
 
 
 def run_rank(
@@ -96,10 +95,11 @@ class _Session:
         config = self.config = job.config
         self.node, self.log, self.bar, self.state = node, log, bar, start
         self.ranks, self.place = comm.size, folder(config)
-        self.keeper = Keeper(self.place, comm.rank, to_keep(job.topology, config.checkpoint_every))
+        self.keeper = Keeper(self.place, comm.rank, settled(job, node))
         self.horizon = Horizon(config.rounds)
         self.vote = Vote(comm)
-        trace = stack.enter_context(RankLog(self.place, comm.rank, "trace.jsonl")) if config.trace else None
+        mode: Literal["w", "a"] = "a" if start else "w"
+        trace = stack.enter_context(RankLog(self.place, comm.rank, "trace.jsonl", mode)) if config.trace else None
         spied = cast("MPI.Intracomm", Spy(comm, trace.write)) if trace else comm
         self.edges: Edges | None = None
         """where ranks wait for each other"""
@@ -128,6 +128,7 @@ class _Session:
         exchange = connect(comm, node, self.state, config.patience, self._lost)
         stack.enter_context(Watchdog(exchange.edges, node.view, config.stall_warn))
         self.edges = exchange.edges
+        self.edges.glance = self._look_for_signals
         return exchange
 
     def loop(self) -> int:
@@ -160,25 +161,37 @@ class _Session:
         return run(self.node, self.talk, rounds, self._record, every, state, self.horizon)
 
     def _to_common_round(self, state: NodeState, edges: Edges) -> NodeState:
-        """Run to the round that all have voted for; where there is no vote the own state is saved as it is."""
+        """Run to the round that all have voted for; where there is no vote soon, the own state is saved as it is."""
         edges.alarm = None
         last = self.vote.result(SOON)
         if last is None:
             self.horizon.state = state
-            self._save_as_it_is()
-            last = self.vote.result(LATE)
+            if self._in_haste:
+                self._save_as_it_is()
+            last = self.vote.result(self.config.patience or inf)
         if last is not None:
             self.horizon.round = min(last, self.config.rounds)
             state = run(self.node, self.talk, self.config.rounds, self._record, self.config.every, state, self.horizon)
-            if state.view.rank == 0 and state.view.round < self.config.rounds:
+            if state.view.rank == 0 and state.view.round < self.config.rounds and _first(self.place):
                 say_how_to_resume(self.place, state.view.round, self.stopping.name, self.ranks)
         return state
 
     def _told(self, round: int) -> None:
         """A signal has come: vote, and do not wait for ever for somebody who may be dead."""
-        self.vote.post(round)
-        if self.edges and self.stopping.signal != signal.SIGUSR1:  # nobody kills after that one
+        self.vote.post(round, self.stopping.signal)
+        if self.edges and self._in_haste:
             self.edges.alarm, self.edges.alarm_at = self._save_as_it_is, monotonic() + SOON
+
+    def _look_for_signals(self) -> None:
+        """A signal that only some ranks were sent is passed on by them."""
+        number = self.vote.passed_on()
+        if number and not self.stopping.signal:
+            signal.raise_signal(number)
+
+    @property
+    def _in_haste(self) -> bool:
+        """Whether somebody kills soon after the signal."""
+        return self.stopping.signal != signal.SIGUSR1
 
     def _save_as_it_is(self) -> None:
         """Save the state before the round that is going on; one rank says so, the first to come here."""

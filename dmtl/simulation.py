@@ -70,7 +70,7 @@ def _in_step(
     """Run synchronous ranks, from one checkpoint to the next."""
     config = job.config
     rounds, every = config.rounds, config.checkpoint_every
-    keepers = [Keeper(folder(config), rank, 2) for rank in range(len(nodes))]
+    keepers = [Keeper(folder(config), rank, lambda round: round) for rank in range(len(nodes))]
 
     def stretch(states: Sequence[NodeState] | None, end: int) -> list[NodeState]:
         stopping.set(end)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dmtl.node import Node, NodeState
 from dmtl.runner import Horizon, due
@@ -58,7 +59,13 @@ class _Wire:
         self.row = [{source: row for row, source in enumerate(view.sources)} for view in self.views]
         self.words: list[Block | None] = [state.said for state in states]
         """what each rank said last, a message per target"""
-        self.late = [np.array([source in self.rushing for source in view.sources], np.int64) for view in self.views]
+        self.late = [self._lateness(rank) for rank in range(len(nodes))]
+
+    def _lateness(self, rank: int) -> NDArray[np.int64] | None:
+        """(k_in,) how old what comes to a rushing liar is: its fellows' words are of last round."""
+        if rank not in self.rushing:
+            return None
+        return np.array([source in self.rushing for source in self.views[rank].sources], np.int64)
 
     def round(self, round: int, nodes: Sequence[Node], states: list[NodeState]) -> list[Inbox]:
         """Let everybody speak, rushing liars last, and hand out what arrives."""
@@ -72,11 +79,10 @@ class _Wire:
             # Between two rushing liars last round's words stand in, or each would wait for the other to speak first.
             self._carry(self.rushing, self.rushing)
         for rank in self.rushing:
-            self._speak(nodes[rank], states, self._open(nodes[rank], states[rank])[0])
+            node, inbox = nodes[rank], self.boxes[rank].open(self.late[rank])
+            self._speak(node, states, node.reaching(states[rank], inbox) if node.hides else inbox)
         self._carry(self.rushing, self.prompt)
-        opened = [self._open(node, state) for node, state in zip(nodes, states, strict=True)]
-        states[:] = [state for _, state in opened]
-        return [inbox for inbox, _ in opened]
+        return [self._open(nodes[rank], states, self.late[rank]) for rank in everybody]
 
     def _speak(self, node: Node, states: list[NodeState], heard: Inbox) -> None:
         """Post what a node says."""
@@ -94,8 +100,10 @@ class _Wire:
                 if target in listening and words is not None:
                     self.boxes[target].heard[self.row[target][source]] = words[place]
 
-    def _open(self, node: Node, state: NodeState) -> tuple[Inbox, NodeState]:
+    def _open(self, node: Node, states: list[NodeState], late: NDArray[np.int64] | None) -> Inbox:
         """What a rank hears of what has been carried to it."""
         rank = node.view.rank
-        inbox = self.boxes[rank].open(self.late[rank] if node.rushing else None)
-        return node.hear(state, inbox) if node.hides else (inbox, state)
+        inbox = self.boxes[rank].open(late)
+        if node.hides:
+            inbox, states[rank] = node.hear(states[rank], inbox)
+        return inbox

@@ -4,12 +4,10 @@ A neighbour that dies, sends too much, floods or never answers costs this edge: 
 marked as not heard, and the round goes on. What one may lose to a neighbour is bounded: a time by ``patience``, memory
 by looking for messages that nobody asked for and throwing them away.
 
-MPI protects nobody from a rank that calls MPI_Abort, that writes into memory which ranks of one machine share, that
-makes each of its messages almost too late, or that says of its waiting what only a long chain of ranks could say; and
-who only speaks, along a directed link, may run ahead, so its messages of the right kind are not counted. Open MPI 5.0
-itself writes beyond the buffer of a receive where a message that is too long is also longer than what it sends at once
-(some 30 kB), which may end the receiver; on one machine ``--mca smsc ^cma,xpmem`` prevents it, and makes long messages
-slower.
+Nothing helps against a rank that calls MPI_Abort, that writes into memory which ranks of one machine share, or that
+makes each of its messages almost too late; who only speaks, along a directed link, may run ahead. Open MPI 5.0 itself
+writes beyond a receive's buffer where a message that is too long is longer than some 30 kB, which may end the receiver;
+on one machine ``--mca smsc ^cma,xpmem`` prevents it, and makes long messages slower.
 """
 
 from __future__ import annotations
@@ -43,13 +41,10 @@ GRACE = 0.2
 STRETCH = 8
 """Patience with a neighbour that says it waits itself, in multiples of the patience with one that says nothing.
 
-A pulse has a number: of how many ranks, each waiting for the next, its sender knows. Patience grows by one multiple
-with each, so that of all who wait because of one rank its own neighbours give up first.
-"""
+A pulse has a number: of how many ranks, each waiting for the next, its sender knows. With each patience grows by one
+multiple, so that of all who wait because of one rank its own neighbours give up first."""
 
-_NUMBER = 2
-"""Bytes of a pulse."""
-
+_NUMBER = 2  # bytes of a pulse
 _start = MPI.Prequest.Startall
 _test = MPI.Prequest.Testall
 
@@ -88,6 +83,8 @@ class Edges:
         """called once if a wait goes on beyond ``alarm_at``"""
         self.alarm_at = 0.0
         """by a monotonic clock"""
+        self.glance: Callable[[], None] | None = None
+        """called every so often, and more often during a wait"""
         self._comm = comm
         self._view = view
         self.box = box
@@ -156,6 +153,8 @@ class Edges:
         gone = [row for row, source in enumerate(self._view.sources) if source in self.lost]
         if self.round % SWEEP == 0:
             self._look_for_floods(monotonic())
+            if self.glance:
+                self.glance()
         if gone:  # after all that passes messages: part of one may still be on its way into such a row
             self.box.forget(gone)
 
@@ -219,6 +218,8 @@ class Edges:
     def _looked_around(self, group: Group, now: float) -> Group:
         """Give up neighbours that keep this rank waiting for too long, and tell the others that it waits."""
         self._next_look = now + GLANCE
+        if self.glance:
+            self.glance()
         before = set(self.lost)
         self._look_for_floods(now)
         requests = list(zip(group.peers, group.requests, strict=True))

@@ -145,22 +145,37 @@ def _together(
 
 
 class Vote:
-    """All ranks agree on the last round when a signal has told all of them to stop: the latest that one is in."""
+    """All ranks agree on the last round when a signal has told one of them to stop: the latest that one is in.
+
+    Who is told passes it on to the ranks 1, 2, 4 .. further, so that all have it after few steps, whoever was told.
+    """
 
     def __init__(self, comm: MPI.Intracomm) -> None:
         """Collective over ``comm``, which is duplicated."""
         with before_round_0(comm):
             self._comm = comm.Dup()
         self._round = np.zeros(1, np.int64)
+        self._signal = np.zeros(1, np.intc)
         self._request: MPI.Request | None = None
+        self._passed_on: list[MPI.Request] = []
 
-    def post(self, round: int) -> None:
-        """Say before which round this rank can stop; returns at once."""
-        self._round[0] = round
+    def post(self, round: int, signal: int) -> None:
+        """Say before which round this rank can stop, and pass the signal on; returns at once."""
+        self._round[0], self._signal[0] = round, signal
         try:
             self._request = self._comm.Iallreduce(MPI.IN_PLACE, self._round, MPI.MAX)
+            steps = (1 << power for power in range((self._comm.size - 1).bit_length()))
+            self._passed_on = [self._comm.Isend(self._signal, (self._comm.rank + s) % self._comm.size) for s in steps]
         except MPI.Exception:  # a rank is dead: no vote
             self._request = None
+
+    def passed_on(self) -> int:
+        """A signal that another rank has passed on; 0 if none has."""
+        number = np.zeros(1, np.intc)
+        with suppress(MPI.Exception):  # who passed it on may be dead by now
+            while self._comm.Iprobe():
+                self._comm.Recv(number)
+        return int(number[0])
 
     def result(self, limit: float) -> int | None:
         """The round before which all stop; None if not all have voted within ``limit`` seconds."""
@@ -174,8 +189,9 @@ class Vote:
         return None
 
     def close(self) -> None:
-        """Free the communicator; not to be called where ranks are dead."""
-        self._comm.Free()
+        """Free the communicator, unless this rank has voted and others may not have; not where ranks are dead."""
+        if self._request is None:
+            self._comm.Free()
 
 
 def leave_at_once(code: int) -> None:
