@@ -14,7 +14,8 @@ setup:
 	@PYTHON=$(PYTHON) ./run_mpi.sh --setup dev
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not mpi" --numprocesses auto --dist worksteal
+	$(BIN)/python -m pytest -m mpi
 
 check: setup
 	$(BIN)/ruff check .

@@ -54,7 +54,7 @@ def main() -> None:
         victims = [repeat % options.ranks]
         rest = [rank for rank in range(options.ranks) if rank not in victims]
         victims += draw.sample(rest, options.deaths - 1)
-        rounds = sorted(50 * draw.randrange(40) for _ in victims)
+        rounds = sorted(50 * draw.randrange(35) for _ in victims)
         outcome = once(options.ranks, victims, rounds, [draw.random() * 0.05 for _ in victims])
         rows.append(outcome)
         say(f"{repeat + 1}: ranks {victims}: {outcome}")

@@ -80,7 +80,7 @@ def _model(place: Path, rank: int) -> Any:
 
 def command(out: Path, *more: str) -> list[str]:
     """The arguments of a job that lives long enough to be killed."""
-    small = ["--data", "synthetic:rows=20,features=4", "--algorithm", "laplacian", "--rounds", "3000"]
+    small = ["--data", "synthetic:rows=20,features=4", "--algorithm", "laplacian", "--rounds", "2000"]
     return ["-m", "dmtl", "run", *small, "--eval-every", "50", "--out", str(out), *more]
 
 

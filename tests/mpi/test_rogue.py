@@ -100,8 +100,15 @@ MODES = {
 }
 
 
-@pytest.mark.parametrize("how", [(), ULFM], ids=["plain", "ulfm"])
-@pytest.mark.parametrize("mode", MODES)
+WITH_ULFM = ("honest", "long", "deaf", "silent", "flood_same")
+"""modes in which MPI's own errors and the end of the job may come out otherwise"""
+
+
+@pytest.mark.parametrize(
+    ("mode", "how"),
+    [*((mode, ()) for mode in MODES), *((mode, ULFM) for mode in WITH_ULFM)],
+    ids=lambda value: value if isinstance(value, str) else "-".join(value)[-4:] or "plain",
+)
 def test_a_rogue_costs_its_neighbours_an_edge_and_no_more(mpirun, tmp_path, mode, how):
     d, rounds, loses = MODES[mode]
     done = mpirun(len(GRAPH), WORKER, str(tmp_path), mode, str(d), str(rounds), "1", "comes", **launched(mpirun, how))
