@@ -107,7 +107,7 @@ def test_a_run_that_starts_again_is_read_from_its_beginning(tmp_path: Path) -> N
 
 def test_once_says_that_nothing_was_written_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     watch_run(str(tmp_path), once=True)
-    assert "no rank has written anything yet" in capsys.readouterr().out
+    assert "no rank has written anything yet" in " ".join(capsys.readouterr().out.split())  # a long path wraps it
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
