@@ -172,8 +172,8 @@ class Edges:
         self._comm.Free()
 
     def _wait(self, group: Group) -> None:
-        self.waiting_since = self._next_look = monotonic()
-        self._next_pulse = self.waiting_since + self._patience / 4
+        self.waiting_since = now = monotonic()
+        self._next_look, self._next_pulse = now + GLANCE, now + self._patience / 4
         self._chain.clear()
         self._early.clear()
         while True:
