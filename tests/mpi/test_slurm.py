@@ -10,11 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dmtl.cli import run as run_command
 from tests.mpi.slurm_cluster import Cluster, missing, slurm_cluster
 
 REASON = missing()
-RESUMES = "resume" in {option.name for option in run_command.params}
 
 pytestmark = [pytest.mark.mpi, pytest.mark.slow, pytest.mark.skipif(bool(REASON), reason=REASON)]
 
@@ -72,7 +70,15 @@ def check_as_in_one_process(cluster: Cluster, place: Path, *run: str) -> None:
             assert got["model.x"].tobytes() == expected["model.x"].tobytes()
 
 
-@pytest.mark.skipif(not RESUMES, reason="dmtl run has no --checkpoint-every and --resume")
+def check_queued_again(cluster, tmp_path, number):
+    """The job comes back once, ends, and leaves what one process leaves that nothing stopped."""
+    cluster.until(lambda: cluster.job(number)["Restarts"] == "1")
+    job = ended(cluster, number)
+    said = (tmp_path / "said").read_text()
+    assert (job["JobState"], job["ExitCode"], job["Restarts"]) == ("COMPLETED", "0:0", "1"), said
+    check_as_in_one_process(cluster, tmp_path, *LONG)
+
+
 def test_a_job_runs_on_all_nodes_and_gives_what_one_process_gives(cluster, tmp_path):
     job = ended(cluster, submit(cluster, tmp_path, *DATA))
     said = (tmp_path / "said").read_text()
@@ -81,31 +87,20 @@ def test_a_job_runs_on_all_nodes_and_gives_what_one_process_gives(cluster, tmp_p
     check_as_in_one_process(cluster, tmp_path, *DATA)
 
 
-@pytest.mark.skipif(not RESUMES, reason="dmtl run has no --checkpoint-every and --resume")
 def test_a_job_whose_time_is_over_is_queued_again_and_ends_as_if_nothing_had_been(cluster, tmp_path):
     number = submit(cluster, tmp_path, *LONG)
     begun(cluster, tmp_path)
     cluster.ask("scancel", "--batch", "--signal=USR1", number)  # as Slurm does --warn-before the limit
-    cluster.until(lambda: cluster.job(number)["Restarts"] == "1")
-    job = ended(cluster, number)
-    said = (tmp_path / "said").read_text()
-    assert (job["JobState"], job["ExitCode"], job["Restarts"]) == ("COMPLETED", "0:0", "1"), said
-    check_as_in_one_process(cluster, tmp_path, *LONG)
+    check_queued_again(cluster, tmp_path, number)
 
 
-@pytest.mark.skipif(not RESUMES, reason="dmtl run has no --checkpoint-every and --resume")
 def test_a_job_that_loses_a_node_is_queued_again_and_ends_as_if_nothing_had_been(cluster, tmp_path):
     number = submit(cluster, tmp_path, *LONG)
     begun(cluster, tmp_path)
     cluster.kill("n2")
-    cluster.until(lambda: cluster.job(number)["Restarts"] == "1")
-    job = ended(cluster, number)
-    said = (tmp_path / "said").read_text()
-    assert (job["JobState"], job["ExitCode"], job["Restarts"]) == ("COMPLETED", "0:0", "1"), said
-    check_as_in_one_process(cluster, tmp_path, *LONG)
+    check_queued_again(cluster, tmp_path, number)
 
 
-@pytest.mark.skipif(not RESUMES, reason="dmtl run has no --checkpoint-every and --resume")
 def test_a_cancelled_job_does_not_come_back(cluster, tmp_path):
     number = submit(cluster, tmp_path, *LONG)
     begun(cluster, tmp_path)
