@@ -26,7 +26,7 @@ from dmtl.transports.ending import dead_ranks, fault_tolerant
 from dmtl.transports.group import Group, done, group_of, pair
 from dmtl.types import View
 
-__all__ = ["Edges", "Group", "Loss", "Tell"]
+__all__ = ["SWEEP", "Edges", "Group", "Loss", "Tell"]
 
 PULSE = 2
 """Tag of a pulse, 'I am waiting too'. Tags 0 and 1 are those of messages, in turn."""

@@ -11,7 +11,7 @@ from mpi4py import MPI
 from dmtl.errors import TransportError
 from dmtl.mailbox import Mailbox
 from dmtl.node import Node, NodeState
-from dmtl.transports.edges import Edges, Group, Loss, Tell
+from dmtl.transports.edges import SWEEP, Edges, Group, Loss, Tell
 from dmtl.transports.ending import before_round_0, revocable
 from dmtl.transports.mpi import guard
 from dmtl.types import Inbox, Outbox
@@ -80,7 +80,7 @@ class Prompt:
         edges = self.edges
         edges.finish(self._active)
         edges.round += 1
-        if edges.lost or not edges.round & 63:
+        if edges.lost or edges.round % SWEEP == 0:
             edges.sweep()
         return self.box.open()
 
