@@ -71,10 +71,11 @@ def check_links(algorithm: Algorithm[Any], conditions: Conditions, config: Confi
 def check_changing(screen: Screen, changing: Changing, liars: Collection[int], config: Config) -> list[str]:
     """Check a screen against a graph that changes; return warnings, each one sentence."""
     least, rounds = screen.least_neighbours(), min(config.rounds, 200)
-    most = {
-        rank: max((int(changing.row(rank, round).hears.sum()) for round in range(rounds)), default=least)
-        for rank in (set(range(changing.size)) - set(liars) if least else ())
-    }
+    honest = set(range(changing.size)) - set(liars) if least and rounds else set[int]()
+    most = dict.fromkeys(honest, 0)
+    for round in range(rounds if honest else 0):  # all ranks of one round after the other: each is drawn only once
+        for rank in honest:
+            most[rank] = max(most[rank], int(changing.row(rank, round).hears.sum()))
     short = sorted(rank for rank, have in most.items() if have < least)
     if not short:
         return []
