@@ -5,8 +5,11 @@ All of it is a pure function of the configuration and of the number of ranks, so
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -61,6 +64,18 @@ class Plan:
     """what is imposed on links and ranks"""
     changing: Changing | None
     """which links are in use in a round; None: all in all"""
+
+    @cached_property
+    def data_identity(self) -> str:
+        """Hexadecimal digest of all data, of the graph and of its schedule."""
+        mixed = hashlib.sha256(repr(sorted(map(repr, self.topology.graph.edges(data=True)))).encode())
+        for array in (self.pool.x, self.pool.y, self.pool.task, self.pool.group, self.pool.test):
+            if array is not None:
+                mixed.update(np.ascontiguousarray(array).data)
+        schedule = (self.config.time_varying or {}).get("path")
+        if schedule:
+            mixed.update(Path(schedule).read_bytes())
+        return mixed.hexdigest()
 
     def dataset(self, rank: int) -> Dataset:
         """A rank's own data, poisoned if it is such a liar."""
