@@ -126,6 +126,22 @@ def test_the_table_has_a_line_per_run_and_per_person_and_fits_a_batch_log(runs: 
     assert "\x1b" not in text
 
 
+def test_of_a_crowd_of_runs_only_what_they_have_in_common_is_shown(runs: tuple[str, ...], tmp_path: Path) -> None:
+    believing = tmp_path / "believing"
+    dmtl("run", *COMMON, *LIES[:4], "--force", "--name", "believing", "--out", str(believing))
+    places = [*runs, believing, *(shutil.copytree(believing, tmp_path / str(copy)) for copy in range(21))]
+    result = dmtl("report", *map(str, places), "--html", "--out", str(tmp_path / "out"))
+    lines = result.stdout.splitlines()
+    assert lines[0].split()[:2] == ["error", "of"]
+    assert not [line for line in lines if line.startswith("rank ")]
+    assert any(line.startswith("25 runs: too many") for line in lines)
+    assert [file.name for file in (tmp_path / "out").glob("*.png")] == ["heat.png"]
+    page = Elements((tmp_path / "out" / "report.html").read_text("utf-8"))
+    assert page.open == []
+    assert len(page.all("img")) == 1
+    assert len(page.all("pre")) == 0  # the settings of each run are in its folder
+
+
 def test_long_names_of_many_runs_still_fit_a_batch_log(runs: tuple[str, ...], tmp_path: Path) -> None:
     places = []
     for number_, screen in enumerate(("self-centred-clipping:b=1", "nnm:f=1+trimmed-mean:b=0") * 4):

@@ -31,7 +31,7 @@ def heat_map(grid: Grid) -> Figure:
 
     rows, values = _lines(grid)
     width, height = 2.2 + 0.075 * max(map(len, rows)) + 0.85 * len(grid.columns), 1.7 + 0.36 * len(rows)
-    figure = new_figure(min(18.0, max(5.0, width)), min(24.0, max(3.0, height)))
+    figure = new_figure(min(36.0, max(5.0, width)), min(24.0, max(3.0, height)))
     axes = figure.add_subplot()
     reference = _reference(grid)
     shown, (low, high) = _shades(values, reference)

@@ -17,7 +17,7 @@ from dmtl.report.grid import grid
 from dmtl.report.reading import Run
 from dmtl.report.summary import Summary
 from dmtl.report.verdicts import fates
-from dmtl.report.words import MANY, number, quartiles
+from dmtl.report.words import CROWD, MANY, number, quartiles
 from dmtl.results import writing
 
 __all__ = ["write_page"]
@@ -72,6 +72,7 @@ def _render(
         grid=grid(summaries),
         fates=fates(summaries),
         warnings=warnings,
+        crowd=len(summaries) > CROWD and grid(summaries) is not None,
         people=_people(summaries),
         many=max(summary.ranks for summary in summaries) > MANY,
         quartiles=[quartiles(summary) for summary in summaries],
@@ -130,16 +131,19 @@ def _pictures(runs: Sequence[Run], summaries: Sequence[Summary]) -> list[Picture
     from dmtl.report.figures import curves, errors, png
     from dmtl.report.heat import heat_map
 
-    found = [
-        Picture(
-            "wide", "errors.png", png(errors(summaries)), "Who gained by talking?", _errors_alt(summaries), _ERRORS
-        ),
-        Picture("wide", "curves.png", png(curves(summaries)), "How did they learn?", _curves_alt(summaries), _CURVES),
-    ]
+    heat = []
     if table := grid(summaries):
         alt = f"Errors of {len(table.rows)} screens under {len(table.columns)} attacks. The numbers are in the table."
-        found.append(Picture("wide", "heat.png", png(heat_map(table)), "Which screen holds?", alt, _HEAT))
-    return [*found, *_of_each_run(runs, summaries)]
+        heat.append(Picture("wide", "heat.png", png(heat_map(table)), "Which screen holds?", alt, _HEAT))
+    if heat and len(summaries) > CROWD:
+        return heat
+    alts = _errors_alt(summaries), _curves_alt(summaries)
+    return [
+        Picture("wide", "errors.png", png(errors(summaries)), "Who gained by talking?", alts[0], _ERRORS),
+        Picture("wide", "curves.png", png(curves(summaries)), "How did they learn?", alts[1], _CURVES),
+        *heat,
+        *_of_each_run(runs, summaries),
+    ]
 
 
 def _of_each_run(runs: Sequence[Run], summaries: Sequence[Summary]) -> Iterator[Picture]:

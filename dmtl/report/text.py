@@ -21,7 +21,7 @@ from dmtl.report.page import write_page
 from dmtl.report.reading import read_run
 from dmtl.report.summary import Outcome, Summary
 from dmtl.report.verdicts import Fate, fates
-from dmtl.report.words import MANY, WIDTH, number, quartiles, short, terminal
+from dmtl.report.words import CROWD, MANY, WIDTH, number, quartiles, short, terminal
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -58,11 +58,19 @@ def print_report(runs: tuple[str, ...], as_json: bool, html: bool, out: str | No
 
 
 def _print_tables(summaries: Sequence[Summary]) -> None:
-    console = terminal()
+    console, table = terminal(), grid(summaries)
+    if len(summaries) > CROWD and table:
+        for part in _grid(table):
+            console.print(part)
+            console.print()
+        console.print(
+            f"{len(summaries)} runs: too many to show each of them. --json has all, the page a table of them."
+        )
+        return
     console.print(_overview(summaries, narrow=console.width < WIDTH))
     for sentence in _legend(summaries):
         console.print(textwrap.fill(sentence, min(console.width, WIDTH), subsequent_indent="  "), style="dim")
-    for more in (_verdicts(fates(summaries)), *_grid(grid(summaries))):
+    for more in (_verdicts(fates(summaries)), *_grid(table)):
         if more:
             console.print()
             console.print(more)

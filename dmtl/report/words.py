@@ -11,12 +11,14 @@ from dmtl.report.summary import Summary
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["MANY", "WIDTH", "number", "quartiles", "short", "terminal"]
+__all__ = ["CROWD", "MANY", "WIDTH", "number", "quartiles", "short", "terminal"]
 
 WIDTH = 100
 """columns where there is no terminal to ask: what a batch log shows without wrapping"""
 MANY = 20
 """ranks above which quartiles stand for people"""
+CROWD = 24
+"""runs above which nothing is shown of each: their table of screens and attacks, and what all have in common"""
 
 
 def terminal() -> Console:
