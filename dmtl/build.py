@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import msgspec
 import numpy as np
@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from dmtl.attacks.case import Case
 from dmtl.attacks.told import told
-from dmtl.capabilities import Knowing
+from dmtl.capabilities import Gathering, Knowing
 from dmtl.changing import Changing
 from dmtl.compat import check_changing, check_graph, check_links, check_node
 from dmtl.config import Config, Liars
+from dmtl.consensus.chart import Charted, chart
 from dmtl.data.partition import task_count
 from dmtl.data.pool import Borrowing, Dataset, Poison, Pool
 from dmtl.data.split import choose_tasks, share, standardise
@@ -112,7 +113,7 @@ class Plan:
         return Node(
             view,
             task,
-            self.algorithm,
+            self._gathered[rank] if isinstance(self.algorithm, Gathering) else self.algorithm,
             self.screen,
             told(lie.attack, self._case(rank)) if lie and lie.attack else None,
             config.dtype,
@@ -130,6 +131,12 @@ class Plan:
     def _known_task(self) -> Callable[[int], Any]:
         """Any rank's task, bound once for all who ask."""
         return cache(self._bound_task)
+
+    @cached_property
+    def _gathered(self) -> Sequence[Algorithm[Any]]:
+        """Each rank's part of a central method."""
+        tasks = [self._known_task(rank) for rank in range(self.topology.size)]
+        return cast(Gathering, self.algorithm).gathered(tasks, chart(self.topology.graph))
 
     def _case(self, rank: int) -> Case:
         """What an omniscient attack on a rank is to know."""
@@ -180,6 +187,7 @@ def plan(config: Config, ranks: int = 0) -> Plan:
         **{kind: describe(kind.replace("_", "-"), piece) for kind, piece in made.items()},
     )
     algorithm, task = made["algorithm"], made["task"]
+    algorithm = algorithm.charted(chart(graph)) if isinstance(algorithm, Charted) else algorithm
     return Plan(explicit, topology, algorithm, screen, lies, pool, rows, task, tuple(warnings), conditions, changing)
 
 

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dmtl.types import Mat, Vec, View
+from dmtl.types import Mat, Task, Vec, View
 
-__all__ = ["Convex", "Halving", "Judging", "Knowing", "Limited", "Merging", "Proximable", "Sharing", "Smooth", "Unruly"]
+__all__ = [
+    "Convex",
+    "Gathering",
+    "Halving",
+    "Judging",
+    "Knowing",
+    "Limited",
+    "Merging",
+    "Proximable",
+    "Sharing",
+    "Smooth",
+    "Unruly",
+]
 
 
 @runtime_checkable
@@ -28,6 +40,14 @@ class Smooth(Protocol):
     @property
     def smoothness(self) -> float:
         """Lipschitz constant of ``grad`` on the full batch."""
+
+
+@runtime_checkable
+class Gathering(Protocol):
+    """A central method, for comparison: it is told all tasks, so all of them are in one process."""
+
+    def gathered(self, tasks: Sequence[Task], chart: Any) -> Sequence[Any]:
+        """The algorithm of each rank, which has them; ``chart`` is the graph's ``consensus.chart.Chart``."""
 
 
 @runtime_checkable

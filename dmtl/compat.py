@@ -52,6 +52,18 @@ def check_links(algorithm: Algorithm[Any], conditions: Conditions, config: Confi
             f"{name!r} needs every message in its own round, and {what} brings messages of earlier rounds. "
             f"Use 'amtl', 'laplacian' or 'diffusion', or --transport sync."
         )
+    changes = {
+        "a time-varying graph": config.time_varying,
+        "a split": conditions.splits,
+        "a late rank": conditions.joins,
+        f"link {config.link!r}": conditions.link.drop,
+    }
+    if Needs.STATIC in algorithm.needs and any(changes.values()):
+        what = next(what for what, there in changes.items() if there)
+        raise CompatibilityError(
+            f"{name!r} makes exact averages, which needs every link in every round, and there is {what}. "
+            f"Leave it out, or use 'laplacian' or 'diffusion'."
+        )
     if config.time_varying and conditions.link.age:
         raise CompatibilityError(
             "link age and a time-varying graph do not go together: a late message may be of a round in which its link "
@@ -100,6 +112,11 @@ def check_node(algorithm: Algorithm[Any], screen: Screen, task: Task, rank: int,
         raise CompatibilityError(
             f"{name!r} needs a task with a proximal map and rank {rank}'s {task_name} has none. "
             f"Use the task 'least-squares', 'logistic' or 'softmax', or the algorithm 'network-lasso'."
+        )
+    if Needs.SMOOTH in algorithm.needs and not isinstance(task, Smooth):
+        raise CompatibilityError(
+            f"{name!r} needs a task with a smooth gradient and rank {rank}'s {task_name} has none. "
+            f"Use the task 'least-squares', 'logistic' or 'softmax'."
         )
     if getattr(algorithm, "step_size", 0.0) is None and not isinstance(task, Smooth):
         raise CompatibilityError(
@@ -191,6 +208,8 @@ def _raise_unless_forced(objections: Iterable[str], config: Config) -> list[str]
 
 def _warnings(algorithm: Algorithm[Any], screen: Screen, liars: Collection[int], config: Config) -> Iterator[str]:
     name, plain = config.algorithm["name"], screen.linear
+    if Needs.STATIC in algorithm.needs and liars:
+        yield f"{name!r} has no defence: a lie is in every average. With liars use 'diffusion' and a screen."
     if Needs.UNSCREENED in algorithm.needs and not plain:
         yield f"{name!r} asks no screen, so {config.screen[-1]['name']!r} has no effect."
     if Needs.DOUBLY_STOCHASTIC in algorithm.needs and (liars or not plain) and not getattr(algorithm, "leak", 0.0):

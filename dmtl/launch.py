@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
 from dmtl.build import Plan, plan
+from dmtl.capabilities import Gathering
 from dmtl.checkpoints import common, revive, saved_rounds
 from dmtl.config import digest, load
 from dmtl.errors import CompatibilityError, DmtlError
@@ -146,6 +147,11 @@ def _ready(settings: Settings, comm: MPI.Intracomm, resume: Path | None) -> tupl
             f"--ranks is {config.ranks} and MPI started {comm.size}. Start: mpirun -n {config.ranks} dmtl run ..."
         )
     job = plan(config, comm.size)
+    if isinstance(job.algorithm, Gathering):
+        raise CompatibilityError(
+            f"{config.algorithm['name']!r} sees the data of all tasks, for comparison, so all are in one process. "
+            f"Start it without mpirun."
+        )
     _check_folder(job, resume, (comm.rank,))
     return job, job.node(comm.rank)
 

@@ -13,15 +13,16 @@ from typing import Any
 import msgspec
 
 from dmtl.errors import ConfigError, unknown
+from dmtl.penalties.penalty import Penalty
 from dmtl.registry import find
 from dmtl.types import Attack
 
-__all__ = ["Spec", "describe", "make", "parse", "parse_chain", "settings"]
+__all__ = ["PIECES", "Spec", "describe", "make", "parse", "parse_chain", "settings"]
 
 Spec = dict[str, Any]
 """``name`` and the settings that were given; the key '' is a value without a key, which goes to the first field"""
 
-_PIECES: Mapping[Any, str] = {Attack: "attack"}
+PIECES: Mapping[Any, str] = {Attack: "attack", Penalty: "penalty"}
 """Types of settings that are pieces themselves, and the kinds of these"""
 
 
@@ -73,8 +74,8 @@ def make(kind: str, spec: Spec) -> Any:
             raise _unknown_setting(kind, name, key or str(value), hints)
         if field in values:
             raise ConfigError(f"{kind} {name!r} has {field!r} twice. Give it once.")
-        if hints[field] in _PIECES:
-            values[field] = make(_PIECES[hints[field]], parse(_bare(value), f"{field} of {kind} {name!r}"))
+        if hints[field] in PIECES:
+            values[field] = make(PIECES[hints[field]], parse(_bare(value), f"{field} of {kind} {name!r}"))
         else:
             values[field] = _convert(value, hints[field], f"{kind} {name!r} has {field}={value!r}")
     piece = find(kind, name)
@@ -90,7 +91,7 @@ def describe(kind: str, piece: Any) -> Spec:
 
     place = f"{type(piece).__module__}:{type(piece).__qualname__}"
     name = next(name for name in names(kind) if where(kind, name) == place)
-    values = {key: (getattr(piece, key), _PIECES.get(hint)) for key, hint in settings(kind, name).items()}
+    values = {key: (getattr(piece, key), PIECES.get(hint)) for key, hint in settings(kind, name).items()}
     given = {key: pair for key, pair in values.items() if pair[0] is not None}
     return {"name": name, **{key: describe(part, value) if part else value for key, (value, part) in given.items()}}
 

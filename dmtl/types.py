@@ -61,6 +61,10 @@ class Needs(enum.Flag):
     """reads the neighbours one by one; if it asks a screen, then for its trust and not for an average"""
     UNSCREENED = enum.auto()
     """asks no screen at all: whichever is named has no effect"""
+    SMOOTH = enum.auto()
+    """the task knows the Lipschitz constant of its gradient"""
+    STATIC = enum.auto()
+    """counts on every link in every round: it works with the spectrum of the graph"""
 
 
 class View(NamedTuple):

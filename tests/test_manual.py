@@ -74,7 +74,8 @@ def test_every_piece_has_a_page_with_all_that_is_known_of_it(kind, name):
 def test_the_example_of_every_page_is_a_piece_that_can_be_made(kind, name):
     words = example(read(kind, name)).split()
     assert words[:2] == ["dmtl", "run"]
-    spec = parse(words[-1].partition("+")[0], kind)
+    piece = words[-1].partition("=(")[2].removesuffix(")") if kind == "penalty" else words[-1].partition("+")[0]
+    spec = parse(piece, kind)
     assert spec["name"] == name
     if kind != "weights":
         make(kind, spec)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from dmtl.registry import find, where
-from dmtl.specs import describe, settings
+from dmtl.specs import PIECES, describe, settings
 
 __all__ = ["Page", "Setting", "read"]
 
@@ -75,7 +75,7 @@ def _known(kind: str, name: str, piece: Any) -> Iterator[Setting]:
         elif default is dataclasses.MISSING:
             default, required = None, True
         if dataclasses.is_dataclass(default) and not isinstance(default, type):
-            default = describe(kind, default)["name"]  # a setting that is a piece is one of the same kind
+            default = describe(PIECES[hints[field.name]], default)["name"]
         yield Setting(field.name, _type_words(hints[field.name]), required, default, docs.get(field.name, ""))
 
 

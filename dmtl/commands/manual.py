@@ -23,6 +23,8 @@ NEEDS = {
     Needs.DOUBLY_STOCHASTIC: "weights whose rows and columns sum to one",
     Needs.EDGEWISE: "its neighbours one by one; a screen, where it asks one, gives it trust and no average",
     Needs.UNSCREENED: "no screen: whichever is named has no effect",
+    Needs.SMOOTH: "a task with a smooth gradient",
+    Needs.STATIC: "the same links in every round",
 }
 """What a method asks of its surroundings, in words."""
 
@@ -35,11 +37,12 @@ _KNOWLEDGE = {
 
 _FLAGS = {
     "attack": "--byzantine 1 --attack {}",
+    "penalty": "--algorithm central-fista:penalty=({})",
     "poison": "--byzantine 1 --poison {}",
     "pre-screen": "--screen {}+median",
 }
 
-_SAMPLES = {"int": "2", "float": "0.5"}
+_SAMPLES = {"int": "2", "float": "0.5", "Penalty": "l21"}
 
 
 def print_list(kind: str | None, as_json: bool) -> None:

@@ -1,0 +1,118 @@
+"""The replicated master: a central proximal gradient method on every rank, its one sum made by an exact average."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, NamedTuple, cast
+
+import numpy as np
+
+from dmtl.capabilities import Smooth
+from dmtl.consensus.chart import Chart
+from dmtl.consensus.exact import Averaging
+from dmtl.penalties.penalty import Penalty, Summed, parts_of
+from dmtl.types import Inbox, Mix, Needs, Task, Vec, View
+
+__all__ = ["NEEDS", "Replicated", "State"]
+
+NEEDS = Needs.FRESH | Needs.UNDIRECTED | Needs.UNSCREENED | Needs.STATIC | Needs.SMOOTH
+"""what every replicated method asks for"""
+
+
+class State(NamedTuple):
+    """This task's column of what the central method holds, and the sum that is on its way."""
+
+    x: Vec
+    """(d,) the model"""
+    w: Vec
+    """(D,) the column of W"""
+    z: Vec
+    """(D,) the column of Z, where the gradient was taken"""
+    v: Vec
+    """(D,) z - eta grad f(z)"""
+    t: float
+    """momentum"""
+    steepness: float
+    """largest Lipschitz constant heard of"""
+    wait: int
+    """rounds until it is everybody's largest"""
+    mean: Averaging
+    """the average of the summaries of v, and of what tells of a restart, last"""
+
+
+@dataclass(frozen=True, slots=True)
+class Replicated:
+    """Central ISTA or FISTA on every rank: the same iterates, to rounding, without a master.
+
+    A rank holds its own columns of W and Z. Column t of prox(V) depends on the others by one sum only,
+    sum_s summary(v_s), which every rank gets by an exact average (``Averaging``) of as many rounds as the graph's
+    Laplacian has distinct nonzero eigenvalues. Before it begins, as many rounds as the diameter find the largest
+    Lipschitz constant.
+    """
+
+    penalty: Penalty
+    chart: Chart = field(repr=False)
+    fast: bool = True
+
+    needs: ClassVar[Needs] = NEEDS
+
+    def message_shape(self, task: Task) -> tuple[int, int]:
+        """(1, q + 1): a summary, and one number for the restart."""
+        return 1, self._summed.length(self.penalty.copies * task.dim) + 1
+
+    def init(self, x0: Vec, task: Task, view: View) -> State:
+        """Start at ``x0``, the lower of two parts at 0."""
+        w = np.zeros(self.penalty.copies * len(x0), x0.dtype)
+        w[: len(x0)] = x0
+        own = cast(Smooth, task).smoothness
+        said = np.zeros(self.message_shape(task)[1], x0.dtype)
+        said[0] = own
+        state = State(x0, w, w, w, 1.0, own, self.chart.diameter, Averaging(said))
+        return state if state.wait else self._begun(state, 0.0, task)
+
+    def send(self, state: State, view: View) -> tuple[Vec, ...]:
+        """What is on its way to the average."""
+        return (state.mean.x,)
+
+    def step(self, state: State, inbox: Inbox, mix: Mix, task: Task, view: View) -> State:
+        """One round of the average, and where it is complete one step of the method."""
+        if state.wait:
+            heard = inbox.messages[inbox.valid][:, 0, 0]
+            steepness = max(state.steepness, float(heard.max(initial=0.0)))
+            said = state.mean.x.copy()
+            said[0] = steepness
+            state = state._replace(steepness=steepness, wait=state.wait - 1, mean=Averaging(said))
+            return state if state.wait else self._begun(state, 0.0, task)
+        mean = state.mean
+        if not mean.complete(self.chart.spectrum):
+            mean = mean.heard(inbox.messages[:, 0], inbox.valid, self.chart.spectrum)
+        if not mean.complete(self.chart.spectrum):
+            return state._replace(mean=mean)
+        return self._moved(state, mean.x * self.chart.ranks, task)
+
+    def _begun(self, state: State, turn: float, task: Task) -> State:
+        """Take the gradient at z, and send the summary of where it leads."""
+        z = state.z
+        grad = task.grad(np.add.reduce(parts_of(z, self.penalty.copies)))
+        v = z - self._rate(state) * np.concatenate([grad] * self.penalty.copies)
+        said = np.append(self._summed.summary(v), v.dtype.type(turn))
+        return state._replace(v=v, mean=Averaging(said))
+
+    def _moved(self, state: State, total: Vec, task: Task) -> State:
+        """The step of the central method that ``total`` completes."""
+        w = self._summed.shrink(state.v, total[:-1], self._rate(state))
+        x = np.add.reduce(parts_of(w, self.penalty.copies))
+        if not self.fast:
+            return self._begun(state._replace(x=x, w=w, z=w), 0.0, task)
+        t = 1.0 if total[-1] > 0 else state.t
+        later = (1 + (1 + 4 * t * t) ** 0.5) / 2
+        turn = float((state.z - w) @ (w - state.w))
+        z = w + (t - 1) / later * (w - state.w)
+        return self._begun(state._replace(x=x, w=w, z=z, t=later), turn, task)
+
+    def _rate(self, state: State) -> float:
+        return 1 / (self.penalty.copies * state.steepness)
+
+    @property
+    def _summed(self) -> Summed:
+        return cast(Summed, self.penalty)
