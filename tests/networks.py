@@ -9,6 +9,8 @@ from functools import cache
 import networkx as nx
 import numpy as np
 
+from dmtl.capabilities import Gathering
+from dmtl.consensus.chart import Charted, chart
 from dmtl.node import Node
 from dmtl.rng import Purpose, stream
 from dmtl.screens.average import Average
@@ -88,11 +90,14 @@ def network(
     lies = dict(liars or {})
     topology = Topology(graph, metropolis(graph))
     rushers = [rank for rank, attack in lies.items() if attack.rushing]
+    if isinstance(algorithm, Charted):
+        algorithm = algorithm.charted(chart(graph))
+    each = algorithm.gathered(tasks, chart(graph)) if isinstance(algorithm, Gathering) else [algorithm] * len(graph)
     return [
         Node(
             topology.view(rank, 0, stochastic, tuple(sorted(lies)) if rank in lies else ()),
             tasks[rank],
-            algorithm,
+            each[rank],
             screen or Average(),
             lies.get(rank),
             rushers=rushers,

@@ -28,6 +28,7 @@ ALGORITHMS = (
     "amtl:relaxation=0.3,dynamic=true",
     "pairwise-gossip",
     "gradient-tracking",
+    "joint-sparse",
     "network-lasso:strength=0.1",
     "pdmm",
 )
