@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -21,6 +21,7 @@ __all__ = [
     "Proximable",
     "Sharing",
     "Smooth",
+    "Telling",
     "Unruly",
 ]
 
@@ -106,6 +107,14 @@ class Knowing(Protocol):
     @property
     def needs_liars(self) -> bool:
         """Whether ``view.colluders`` has to name the Byzantine ranks: an oracle, to compare with."""
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """An algorithm that knows more than a model: what it writes into the rank files at each evaluation."""
+
+    def tell(self, state: Any, view: View) -> Mapping[str, Any]:
+        """Numbers or arrays by name."""
 
 
 @runtime_checkable

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dmtl.build import Plan
+from dmtl.capabilities import Telling
 from dmtl.node import Node, NodeState
 from dmtl.results import RankLog, portable, read_log, save_state, surroundings, writing
 from dmtl.types import Inbox, Needs
@@ -66,6 +67,7 @@ class Recorder:
             "distance": self._distances(inbox) if view.round else [],
             "bytes": self._sent * view.round,
             "seconds": perf_counter() - self._began,
+            **(told.tell(state.model, view) if isinstance(told := self._node.algorithm, Telling) else {}),
             **more,
         }
         self._log.write("round", **line)

@@ -16,6 +16,7 @@ from dmtl.penalties.penalty import Gauge, Linked, Penalty, Summed
 from dmtl.penalties.quadratic import Laplacian, Mean
 from dmtl.penalties.spectral import Clustered, LowRank, Relationship, SquaredNuclear, outer, square
 from dmtl.penalties.sums import Dirty, Robust, RobustFeatures, SparseLowRank
+from dmtl.penalties.tree import Tree
 from dmtl.registry import names
 from dmtl.specs import make
 from tests.networks import GRAPHS
@@ -38,6 +39,7 @@ ALL = {
     "robust-features": RobustFeatures(0.9, 0.5),
     "sparse-low-rank": SparseLowRank(0.4, 3.0),
     "squared-nuclear": SquaredNuclear(0.2),
+    "tree": Tree("0-3|4-6/0-1|2-3", 0.8, 0.3, 0.2),
 }
 KNOWN = {
     name: piece.linked(GRAPH.edges, GRAPH.couplings, T) if isinstance(piece, Linked) else piece
@@ -54,6 +56,7 @@ def draw(penalty: Penalty, seed: int, size: float = 1.0) -> np.ndarray:
 def test_every_penalty_of_the_registry_is_tried_here():
     assert sorted(ALL) == sorted(names("penalty"))
     assert set(GAUGES) == {"columns", "l1", "l1inf", "l21", "nuclear"}
+    assert "tree" in SUMMED
     assert set(ALL) - set(SUMMED) == {"dirty", "l1inf", "laplacian", "network-lasso"}
 
 
@@ -109,17 +112,18 @@ def test_the_dual_norm_is_the_least_bound_of_the_product_and_zero_is_where_it_sa
 
 
 @pytest.mark.parametrize("name", SUMMED)
-@pytest.mark.parametrize("tasks", [1, 3, T, 20])
+@pytest.mark.parametrize("tasks", [7, T, 20])
 def test_a_task_finds_its_column_from_one_sum(name, tasks):
-    penalty = KNOWN[name]
+    penalty = ALL[name].linked(GRAPH.edges, GRAPH.couplings, tasks) if name == "tree" else KNOWN[name]
+    each = [penalty.placed(rank) if name == "tree" else penalty for rank in range(tasks)]
     v = 2 * np.random.default_rng(tasks).standard_normal((penalty.copies * D, tasks))
-    total = np.sum([penalty.summary(column) for column in v.T], axis=0)
+    total = np.sum([here.summary(column) for here, column in zip(each, v.T, strict=True)], axis=0)
     assert total.shape == (penalty.length(penalty.copies * D),)
-    found = np.stack([penalty.shrink(column, total, 0.6) for column in v.T], axis=1)
+    found = np.stack([here.shrink(column, total, 0.6) for here, column in zip(each, v.T, strict=True)], axis=1)
     assert np.allclose(found, penalty.prox(v, 0.6), rtol=0, atol=1e-12 * np.abs(v).max() * tasks)
 
 
-@pytest.mark.parametrize("name", ["squared-nuclear", "mtrl", "clustered", "mean", "laplacian", "network-lasso"])
+@pytest.mark.parametrize("name", ["squared-nuclear", "mtrl", "clustered", "mean", "laplacian", "tree", "network-lasso"])
 def test_the_proximal_map_is_what_an_independent_minimiser_finds(name):
     penalty = KNOWN[name]
     v = draw(penalty, 5, 2.0)
@@ -189,6 +193,23 @@ def test_a_symmetric_matrix_travels_as_its_upper_triangle(d):
     assert np.array_equal(square(outer(v)), np.outer(v, v))
 
 
+def test_a_hierarchy_is_the_ridge_of_its_parts_at_the_best_ones():
+    """min over the parts with sum W of own/2 |u_t|^2 + group/2 |u_g|^2 + common/2 |u_0|^2, by least squares."""
+    groups, w = ([0, 1, 2, 3], [4, 5, 6], [0, 1], [2, 3]), np.random.default_rng(0).standard_normal((D, T))
+    parts = [np.eye(T)[:, [t]] for t in range(T)]
+    parts += [np.isin(np.arange(T), group).astype(float)[:, None] for group in groups]
+    parts += [np.eye(T)[:, [7]], *(np.eye(T)[:, [t]] for t in (4, 5, 6, 7)), np.ones((T, 1))]
+    ridge = np.concatenate(([0.8] * T, [0.3] * (len(parts) - T - 1), [0.2]))
+    scaled = np.concatenate(parts, axis=1) / np.sqrt(ridge)
+    u = np.linalg.lstsq(scaled, w.T, rcond=None)[0]  # of all that fit, the one with the least ridge
+    assert KNOWN["tree"].value(w) == pytest.approx(np.sum(u * u) / 2)
+
+
+def test_groups_have_to_be_of_ranks_that_are_there():
+    with pytest.raises(ConfigError, match=r"a group with rank 9; there are 8 ranks"):
+        Tree("0-9").linked(GRAPH.edges, GRAPH.couplings, T)
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_no_strength_is_no_penalty_and_zero_stays_zero(name):
     penalty = KNOWN[name]
@@ -204,6 +225,10 @@ def test_no_strength_is_no_penalty_and_zero_stays_zero(name):
         ({"name": "clustered", "k": "2", "eta": "0"}, "eta is a finite number above 0"),
         ({"name": "sparse-low-rank", "radius": "nan"}, "radius is a finite number above 0"),
         ({"name": "dirty", "own": "inf"}, "own is a weight"),
+        ({"name": "tree", "groups": "0-3|2-4"}, "has a rank twice on a level"),
+        ({"name": "tree", "groups": "0-3|4-7/2-5"}, "cross: a group lies within one of each level before"),
+        ({"name": "tree", "groups": "a-b"}, "names no ranks. Write groups such as"),
+        ({"name": "tree", "own": "0"}, "own is a finite number above 0"),
     ],
 )
 def test_settings_that_no_penalty_can_have_are_refused(spec, said):

@@ -10,10 +10,11 @@ import numpy as np
 from dmtl.capabilities import Smooth
 from dmtl.consensus.chart import Chart
 from dmtl.consensus.exact import Averaging
-from dmtl.penalties.penalty import Penalty, Summed, parts_of
+from dmtl.errors import ConfigError
+from dmtl.penalties.penalty import Linked, Penalty, Placed, Summed, parts_of
 from dmtl.types import Inbox, Mix, Needs, Task, Vec, View
 
-__all__ = ["NEEDS", "Replicated", "State"]
+__all__ = ["NEEDS", "Replicated", "State", "replicated"]
 
 NEEDS = Needs.FRESH | Needs.UNDIRECTED | Needs.UNSCREENED | Needs.STATIC | Needs.SMOOTH
 """what every replicated method asks for"""
@@ -58,7 +59,7 @@ class Replicated:
 
     def message_shape(self, task: Task) -> tuple[int, int]:
         """(1, q + 1): a summary, and one number for the restart."""
-        return 1, self._summed.length(self.penalty.copies * task.dim) + 1
+        return 1, cast(Summed, self.penalty).length(self.penalty.copies * task.dim) + 1
 
     def init(self, x0: Vec, task: Task, view: View) -> State:
         """Start at ``x0``, the lower of two parts at 0."""
@@ -68,7 +69,7 @@ class Replicated:
         said = np.zeros(self.message_shape(task)[1], x0.dtype)
         said[0] = own
         state = State(x0, w, w, w, 1.0, own, self.chart.diameter, Averaging(said))
-        return state if state.wait else self._begun(state, 0.0, task)
+        return state if state.wait else self._begun(state, 0.0, task, view)
 
     def send(self, state: State, view: View) -> tuple[Vec, ...]:
         """What is on its way to the average."""
@@ -82,37 +83,48 @@ class Replicated:
             said = state.mean.x.copy()
             said[0] = steepness
             state = state._replace(steepness=steepness, wait=state.wait - 1, mean=Averaging(said))
-            return state if state.wait else self._begun(state, 0.0, task)
+            return state if state.wait else self._begun(state, 0.0, task, view)
         mean = state.mean
         if not mean.complete(self.chart.spectrum):
             mean = mean.heard(inbox.messages[:, 0], inbox.valid, self.chart.spectrum)
         if not mean.complete(self.chart.spectrum):
             return state._replace(mean=mean)
-        return self._moved(state, mean.x * self.chart.ranks, task)
+        return self._moved(state, mean.x * self.chart.ranks, task, view)
 
-    def _begun(self, state: State, turn: float, task: Task) -> State:
+    def _begun(self, state: State, turn: float, task: Task, view: View) -> State:
         """Take the gradient at z, and send the summary of where it leads."""
         z = state.z
         grad = task.grad(np.add.reduce(parts_of(z, self.penalty.copies)))
         v = z - self._rate(state) * np.concatenate([grad] * self.penalty.copies)
-        said = np.append(self._summed.summary(v), v.dtype.type(turn))
+        said = np.append(self._here(view).summary(v), v.dtype.type(turn))
         return state._replace(v=v, mean=Averaging(said))
 
-    def _moved(self, state: State, total: Vec, task: Task) -> State:
+    def _moved(self, state: State, total: Vec, task: Task, view: View) -> State:
         """The step of the central method that ``total`` completes."""
-        w = self._summed.shrink(state.v, total[:-1], self._rate(state))
+        w = self._here(view).shrink(state.v, total[:-1], self._rate(state))
         x = np.add.reduce(parts_of(w, self.penalty.copies))
         if not self.fast:
-            return self._begun(state._replace(x=x, w=w, z=w), 0.0, task)
+            return self._begun(state._replace(x=x, w=w, z=w), 0.0, task, view)
         t = 1.0 if total[-1] > 0 else state.t
         later = (1 + (1 + 4 * t * t) ** 0.5) / 2
         turn = float((state.z - w) @ (w - state.w))
         z = w + (t - 1) / later * (w - state.w)
-        return self._begun(state._replace(x=x, w=w, z=z, t=later), turn, task)
+        return self._begun(state._replace(x=x, w=w, z=z, t=later), turn, task, view)
 
     def _rate(self, state: State) -> float:
         return 1 / (self.penalty.copies * state.steepness)
 
-    @property
-    def _summed(self) -> Summed:
-        return cast(Summed, self.penalty)
+    def _here(self, view: View) -> Summed:
+        """The penalty as this rank sees it."""
+        return cast(Summed, self.penalty.placed(view.rank) if isinstance(self.penalty, Placed) else self.penalty)
+
+
+def replicated(name: str, penalty: Penalty | Linked, chart: Chart, fast: bool = True) -> Replicated:
+    """The replicated master for a penalty; ConfigError, with the method's ``name``, where one sum does not suffice."""
+    known = penalty.linked(chart.edges, chart.couplings, chart.ranks) if isinstance(penalty, Linked) else penalty
+    if not isinstance(known, Summed):
+        raise ConfigError(
+            f"{name!r} cannot use the penalty {type(penalty).__name__}: its proximal map needs more of the others than "
+            f"one sum. Use l21, nuclear, mtrl, clustered, mean or robust, or the method 'nids'."
+        )
+    return Replicated(known, chart, fast)

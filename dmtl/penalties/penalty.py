@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dmtl.types import Mat, Vec
 
-__all__ = ["Column", "Gauge", "Linked", "Penalty", "Summed", "columns", "parts_of"]
+__all__ = ["Column", "Gauge", "Linked", "Penalty", "Placed", "Summed", "columns", "parts_of"]
 
 Column = NDArray[np.floating[Any]]
 """(d,) one task's part of a matrix"""
@@ -64,6 +64,14 @@ class Linked(Protocol):
 
     def linked(self, edges: NDArray[np.int64], weights: Vec, tasks: int) -> Penalty:
         """The penalty on these edges (m, 2) with these weights (m,)."""
+
+
+@runtime_checkable
+class Placed(Protocol):
+    """A penalty that is not the same for all tasks: each has to know which one it is."""
+
+    def placed(self, rank: int) -> Penalty:
+        """The penalty as that task sees it."""
 
 
 def parts_of(w: Mat, copies: int) -> tuple[Mat, ...]:

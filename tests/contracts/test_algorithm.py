@@ -22,7 +22,14 @@ REQUIRED: dict[str, dict[str, object]] = {}
 UNCOUPLED: dict[str, dict[str, object]] = {
     "central-fista": {"penalty": LowRank(0.0)},
     "central-ista": {"penalty": LowRank(0.0)},
+    "clustered": {"strength": 0.0},
+    "hierarchical": {"own": 1e-12, "common": 1e-12},
     "joint-sparse": {"strength": 0.0},
+    "relationship": {"strength": 0.0},
+    "rmtfl": {"features": 0.0},
+    "robust-mtl": {"low_rank": 0.0},
+    "smtl": {"penalty": LowRank(0.0)},
+    "trace-norm": {"strength": 0.0},
 }
 """settings with which a rank alone learns its own task, of those that penalise it even then"""
 
