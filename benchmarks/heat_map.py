@@ -48,7 +48,7 @@ SETTINGS: dict[str, Any] = {
     "algorithm": "diffusion",
     "ranks": RANKS,
     "seed": 1,
-    "patience": 5.0,
+    "patience": 3.0,
     "stall_warn": 0.0,
     "force": True,
     "overwrite": True,

@@ -64,9 +64,9 @@ def call_of(kind: str, name: str, k: int, d: int) -> Callable[[Mat, Vec], Any]:
         raise ConfigError("judges on held-out data" if piece.needs_held_out else "has to be told who lies")
     if piece.least_neighbours() > k:
         raise ConfigError(f"needs {piece.least_neighbours()} neighbours")
-    if kind == "pre-screen":
-        return piece
     here, task = view(k), harness.Quadratic(np.zeros(d))
+    if kind == "pre-screen":
+        return lambda rows, weights: piece(rows, weights, task, here)
     memory = piece.init(task, here)
     return lambda rows, weights: piece(rows, weights, memory, task, here)
 
