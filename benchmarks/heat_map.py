@@ -18,6 +18,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -79,8 +80,11 @@ def worker(todo: str, done: str) -> None:
     """One rank: one run after the other; the first rank notes what is done."""
     from mpi4py import MPI
 
+    from dmtl.data.digits import Digits
     from dmtl.errors import DivergedError
     from dmtl.launch import start
+
+    Digits.load = cache(Digits.load)  # the same digits for all runs of a job
 
     with open(done, "a", encoding="utf-8") as notes:
         for settings in json.loads(Path(todo).read_text(encoding="utf-8")):
@@ -117,6 +121,11 @@ def finish(todo: list[dict[str, Any]], folder: Path) -> int:
     return jobs
 
 
+def whole(place: Path) -> bool:
+    """Whether a run is there already, by all ranks' final states: what was interrupted goes on."""
+    return len(list(place.glob("rank-*.npz"))) == RANKS
+
+
 def main() -> None:
     if "--worker" in sys.argv:
         worker(*sys.argv[-2:])
@@ -129,7 +138,7 @@ def main() -> None:
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
     begin, todo = perf_counter(), list(meetings(asked))
-    jobs = finish(todo, asked.out)
+    jobs = finish([settings for settings in todo if not whole(Path(settings["out"]))], asked.out)
     ended = [settings["out"] for settings in todo if list(Path(settings["out"]).glob("rank-*"))]
     say(f"{len(ended)} of {len(todo)} runs left results; {jobs} jobs, {(perf_counter() - begin) / 60:.0f} minutes")
     report = [sys.executable, "-m", "dmtl", "report", *ended, "--html", "--out", str(asked.out / "report")]

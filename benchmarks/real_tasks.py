@@ -5,8 +5,8 @@
 FOLDER holds school/school.npz, landmine/landmine.npz and har/har_features561.npz; the loaders below say which arrays.
 A method is a penalty on the matrix of all models, solved by central FISTA: on a network the methods of the same name
 make the same steps to 1e-12 (tests/test_replicated.py), so the figures are theirs, on every graph. Ridge and strength
-are chosen for each method, split and seed on a fifth of the training rows, alone and pooled with as many candidates as the
-others; then all training rows are used. Features are standardised on the training rows of all tasks.
+are chosen for each method, split and seed on a fifth of the training rows, alone and pooled with as many candidates as
+the others; then all training rows are used. Features are standardised on the training rows of all tasks.
 """
 
 from __future__ import annotations
