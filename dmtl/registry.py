@@ -24,6 +24,8 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "central-fista": "dmtl.algorithms.central:CentralFISTA",
             "central-ista": "dmtl.algorithms.central:CentralISTA",
             "diffusion": "dmtl.algorithms.diffusion:Diffusion",
+            "dinuzzo": "dmtl.algorithms.dinuzzo:Dinuzzo",
+            "dsml": "dmtl.algorithms.dsml:DSML",
             "gradient-tracking": "dmtl.algorithms.gradient_tracking:GradientTracking",
             "joint-sparse": "dmtl.algorithms.joint_sparse:JointSparse",
             "laplacian": "dmtl.algorithms.laplacian:Laplacian",

@@ -27,6 +27,8 @@ ALGORITHMS = (
     "laplacian:strength=0.5",
     "amtl:relaxation=0.3,dynamic=true",
     "pairwise-gossip",
+    "dinuzzo:steps=2",
+    "dsml",
     "gradient-tracking",
     "joint-sparse",
     "network-lasso:strength=0.1",
