@@ -47,8 +47,8 @@ def f1(found: set[int], truth: set[int]) -> float:
     return 2 * len(found & truth) / (len(found) + len(truth))
 
 
-@pytest.mark.parametrize(("n", "classes"), [(30, 0), (80, 0), (80, 2)])
-@pytest.mark.parametrize("strength", [0.02, 0.2])
+@pytest.mark.parametrize(("n", "classes"), [(30, 0), (80, 2)])
+@pytest.mark.parametrize("strength", [0.05, 0.2])
 def test_the_lasso_meets_its_conditions_of_optimality(n, classes, strength):
     (task, *_), _, _ = sparse(1, n, 40, 5, classes=classes)
     b = lasso(task, strength, np.zeros(40))
@@ -82,9 +82,10 @@ def test_the_support_is_that_of_a_server_and_the_models_are_what_the_tasks_found
     tasks, _, _ = sparse(len(graph), 400 if classes else 150, 30, 4, seed=1, classes=classes)
     for settings in ({}, {"threshold": 0.7, "lam": 0.05}):
         nodes = network(graph, DSML(**settings), tasks)
-        alone = np.array([node.start().model.u for node in nodes])
-        states = simulate(nodes, len(chart(graph).spectrum) + 3)
-        variances = [node.start().model.mean.x[-1] for node in nodes]
+        starts = [node.start() for node in nodes]
+        alone = np.array([start.model.u for start in starts])
+        variances = [start.model.mean.x[-1] for start in starts]
+        states = simulate(nodes, len(chart(graph).spectrum) + 3, states=starts)
         n, features = len(graph), np.log(30)
         default = np.sqrt(np.mean(variances) * (n + 2 * np.sqrt(n * features) + 2 * features))
         kept = np.sqrt((alone**2).sum(axis=0)) > settings.get("threshold", default)
@@ -101,9 +102,8 @@ def test_with_more_rows_than_features_the_lasso_leaves_no_trace():
             np.testing.assert_allclose(node.start().model.u, least, rtol=0, atol=1e-8)
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_together_tasks_find_features_that_none_finds_alone(seed):
-    tasks, truth, w = sparse(10, 100, 200, 10, seed)
+def test_together_tasks_find_features_that_none_finds_alone():
+    tasks, truth, w = sparse(10, 100, 200, 10)
     states = simulate(network(nx.cycle_graph(10), DSML(), tasks), 5)
     alone = [lasso(task, np.sqrt(2 * np.log(200) / 100), np.zeros(200)) for task in tasks]
     assert len({frozenset(support(state.x)) for state in states}) == 1
