@@ -36,6 +36,7 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "network-lasso": "dmtl.algorithms.network_lasso:NetworkLasso",
             "pairwise-gossip": "dmtl.algorithms.pairwise_gossip:PairwiseGossip",
             "pdmm": "dmtl.algorithms.pdmm:PDMM",
+            "shared-subspace": "dmtl.algorithms.shared_subspace:SharedSubspace",
         },
         "attack": {
             "alie": "dmtl.attacks.alie:ALIE",

@@ -204,7 +204,7 @@ def best(tasks, radius: float) -> float:
 def test_with_exact_directions_the_gap_holds_and_the_objective_comes_as_near_as_promised(make):
     tasks = make(8, D) if make is quadratics else make()
     graph, radius, steps = SHAPES["complete"], 4.0, 12
-    wanted, found = stepped(tasks, radius, steps), iterates(graph, tasks, FrankWolfe(radius, 250), steps)
+    wanted, found = stepped(tasks, radius, steps), iterates(graph, tasks, FrankWolfe(radius, 400), steps)
     least_value, steepest = best(tasks, radius), max(task.smoothness for task in tasks)
     before = loss(tasks, np.zeros((D, 8)))
     for k, ((w, gap), (ours, bound)) in enumerate(zip(wanted, found, strict=True)):

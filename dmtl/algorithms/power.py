@@ -11,9 +11,9 @@ from dmtl.consensus.chart import Chart
 from dmtl.consensus.exact import Averaging
 from dmtl.errors import ConfigError
 from dmtl.rng import Purpose, stream
-from dmtl.types import Inbox, Needs, Vec, View
+from dmtl.types import Inbox, Mat, Needs, Vec, View
 
-__all__ = ["NEEDS", "Power", "check_count", "common_direction"]
+__all__ = ["NEEDS", "Power", "check_count", "common_basis", "common_direction"]
 
 NEEDS = Needs.FRESH | Needs.UNDIRECTED | Needs.UNSCREENED | Needs.STATIC
 """what a method that iterates so asks for"""
@@ -70,6 +70,12 @@ def common_direction(x: Vec, view: View, number: int) -> Vec:
     """A random direction like ``x`` (d,) that all ranks draw alike."""
     drawn = stream(view.seed, Purpose.INIT, round=number).standard_normal(len(x))
     return (drawn / np.linalg.norm(drawn)).astype(x.dtype)
+
+
+def common_basis(x: Vec, columns: int, view: View) -> Mat:
+    """A random matrix (d, columns) of vectors like ``x`` (d,) that all ranks draw alike, of length 1 or so each."""
+    drawn = stream(view.seed, Purpose.INIT).standard_normal((len(x), columns))
+    return (drawn / sqrt(len(x))).astype(x.dtype)
 
 
 def check_count(algorithm: str, name: str, count: int) -> None:

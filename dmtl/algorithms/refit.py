@@ -32,12 +32,14 @@ def refit(task: Task, basis: Mat, start: Vec, ridge: float = 0.0) -> Vec:
     def gradient(v: Vec) -> Vec:
         return wide.T @ task.grad(wide @ v) + ridge * v
 
-    v = start.astype(np.float64)
+    v, rounding = start.astype(np.float64), ROUNDING * float(np.finfo(np.float64).eps)
     here, g = value(v), gradient(v)
     for _ in range(STEPS):
         hessian = wide.T @ cast(Curved, task).curvature(wide @ v) @ wide + ridge * np.eye(len(v))
+        if np.linalg.norm(g) <= rounding * np.linalg.norm(hessian) * np.linalg.norm(v):
+            return v
         step = np.linalg.lstsq(hessian, g)[0]
-        promise, noise = float(g @ step), ROUNDING * float(np.finfo(np.float64).eps) * abs(here)
+        promise, noise = float(g @ step), rounding * abs(here)
         length, reached = 1.0, value(v - step)
         while reached > here + noise - length * promise / 10 and length > 0.5**HALVINGS:
             length /= 2

@@ -36,6 +36,7 @@ ALGORITHMS = (
     "joint-sparse",
     "network-lasso:strength=0.1",
     "pdmm",
+    "shared-subspace:rank=2,warm_up=4",
 )
 SETTINGS = {
     "balance": "gamma=2",
