@@ -12,6 +12,7 @@ from dmtl.types import Mat, Task, Vec, View
 
 __all__ = [
     "Convex",
+    "Curved",
     "Gathering",
     "Halving",
     "Judging",
@@ -58,6 +59,18 @@ class Convex(Protocol):
     @property
     def strong_convexity(self) -> float:
         """Modulus mu of the full-batch loss; 0: none is known."""
+
+
+@runtime_checkable
+class Curved(Protocol):
+    """A task that knows the Hessian of its loss, and of how many rows that loss is the mean."""
+
+    @property
+    def training_rows(self) -> int:
+        """How many rows the loss is the mean of."""
+
+    def curvature(self, w: Vec) -> Mat:
+        """The Hessian of the full-batch loss at ``w``, (d, d), in double precision."""
 
 
 @runtime_checkable

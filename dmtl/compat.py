@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dmtl.capabilities import Halving, Judging, Knowing, Limited, Proximable, Smooth
+from dmtl.capabilities import Curved, Halving, Judging, Knowing, Limited, Proximable, Smooth
 from dmtl.changing import Changing
 from dmtl.config import Config
 from dmtl.errors import CompatibilityError
@@ -116,6 +116,11 @@ def check_node(algorithm: Algorithm[Any], screen: Screen, task: Task, rank: int,
     if Needs.SMOOTH in algorithm.needs and not isinstance(task, Smooth):
         raise CompatibilityError(
             f"{name!r} needs a task with a smooth gradient and rank {rank}'s {task_name} has none. "
+            f"Use the task 'least-squares', 'logistic' or 'softmax'."
+        )
+    if Needs.CURVED in algorithm.needs and not isinstance(task, Curved):
+        raise CompatibilityError(
+            f"{name!r} needs a task that knows its Hessian and rank {rank}'s {task_name} does not. "
             f"Use the task 'least-squares', 'logistic' or 'softmax'."
         )
     if getattr(algorithm, "step_size", 0.0) is None and not isinstance(task, Smooth):

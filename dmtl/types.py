@@ -65,6 +65,8 @@ class Needs(enum.Flag):
     """the task knows the Lipschitz constant of its gradient"""
     STATIC = enum.auto()
     """counts on every link in every round: it works with the spectrum of the graph"""
+    CURVED = enum.auto()
+    """the task knows its Hessian"""
 
 
 class View(NamedTuple):

@@ -53,6 +53,13 @@ class Quadratic:
         return g if rng is None else g + rng.standard_normal(self.dim)
 
     @property
+    def training_rows(self) -> int:
+        return 100
+
+    def curvature(self, w):
+        return self.hessian
+
+    @property
     def held_out_rows(self) -> int:
         return self.dim
 

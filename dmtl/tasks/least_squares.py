@@ -103,6 +103,15 @@ class LeastSquaresTask:
         x, y = part
         return x.T @ (x @ w - y) / len(y) + self.settings.l2 * w
 
+    @property
+    def training_rows(self) -> int:
+        """How many rows the loss is the mean of."""
+        return len(self.parts.train.y)
+
+    def curvature(self, w: Vec) -> Mat:
+        """X'X/m + l2 I, the same at every ``w``."""
+        return second_moment(self.parts.train.x) + self.settings.l2 * np.eye(self.dim)
+
     def half_grads(self, pair: Mat, rng: np.random.Generator | None = None) -> Mat:
         """Gradients (2, d) on half 0 of the rows at ``pair[0]`` and on half 1 at ``pair[1]``."""
         return half_grads(self.parts, pair, self.settings.batch, rng, self._gradient)

@@ -91,6 +91,21 @@ class LogisticTask:
         x, y = part
         return x.T @ (-y * _doubt(y * (x @ w))) / len(y) + self.settings.l2 * w
 
+    @property
+    def training_rows(self) -> int:
+        """How many rows the loss is the mean of."""
+        return len(self.parts.train.y)
+
+    def curvature(self, w: Vec) -> Mat:
+        """X'diag(s (1 - s))X/m + l2 I, s = sigmoid(-y Xw), in double precision: a small ridge would drown in single."""
+        return self._moment(w) + self.settings.l2 * np.eye(self.dim)
+
+    def _moment(self, w: Vec) -> Mat:
+        x, y = self.parts.train
+        wide, doubt = x.astype(np.float64, copy=False), _doubt(y * (x @ w))
+        moment: Mat = (wide.T * (doubt * (1 - doubt) / len(y))) @ wide
+        return moment
+
     def half_grads(self, pair: Mat, rng: np.random.Generator | None = None) -> Mat:
         """Gradients (2, d) on half 0 of the rows at ``pair[0]`` and on half 1 at ``pair[1]``."""
         return half_grads(self.parts, pair, self.settings.batch, rng, self._gradient)
@@ -101,14 +116,10 @@ class LogisticTask:
 
     def prox(self, v: Vec, rho: float) -> Vec:
         """argmin_w f(w) + rho/2 |w - v|^2, (d,), by Newton steps from ``v``; rho > 0."""
-        x, y = self.parts.train
-        wide = x.astype(np.float64, copy=False)  # in single precision a small ridge would drown
         ridge = (self.settings.l2 + rho) * np.eye(self.dim)
 
         def solve(p: Vec, g: Vec) -> Vec:
-            doubt = _doubt(y * (x @ p))
-            hessian = (wide.T * (doubt * (1 - doubt) / len(y))) @ wide + ridge
-            return np.linalg.solve(hessian, g).astype(g.dtype, copy=False)
+            return np.linalg.solve(self._moment(p) + ridge, g).astype(g.dtype, copy=False)
 
         def value(p: Vec) -> float:
             return self.loss(p) + rho / 2 * float((p - v) @ (p - v))

@@ -93,6 +93,22 @@ class SoftmaxTask:
         x, y = part
         return (x.T @ (_probabilities(_scores(x, w)) - y)).ravel() / len(y) + self.settings.l2 * w
 
+    @property
+    def training_rows(self) -> int:
+        """How many rows the loss is the mean of."""
+        return len(self.parts.train.x)
+
+    def curvature(self, w: Vec) -> Mat:
+        """The Hessian (d, d), d = q classes: X'diag(P_a ([a = b] - P_b))X/m for the classes a and b, and the ridge."""
+        x = self.parts.train.x.astype(np.float64, copy=False)
+        share = _probabilities(_scores(x, w))
+        (rows, q), classes = x.shape, share.shape[1]
+        blocks = np.empty((q, classes, q, classes))
+        for a in range(classes):
+            for b in range(classes):
+                blocks[:, a, :, b] = (x.T * (share[:, a] * ((a == b) - share[:, b]) / rows)) @ x
+        return blocks.reshape(self.dim, self.dim) + self.settings.l2 * np.eye(self.dim)
+
     def half_grads(self, pair: Mat, rng: np.random.Generator | None = None) -> Mat:
         """Gradients (2, d) on half 0 of the rows at ``pair[0]`` and on half 1 at ``pair[1]``."""
         return half_grads(self.parts, pair, self.settings.batch, rng, self._gradient)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from dmtl.capabilities import Halving, Judging, Proximable, Smooth
+from dmtl.capabilities import Curved, Halving, Judging, Proximable, Smooth
 from dmtl.data.pool import Dataset
 from dmtl.errors import ConfigError
 from dmtl.registry import find, names
@@ -58,6 +58,7 @@ def kinds(name: str) -> list[int]:
 CASES = [(name, classes) for name in names("task") for classes in kinds(name)]
 SMOOTH = [case for case in CASES if isinstance(build(case[0], make(case[1])), Smooth)]
 PROXIMABLE = [case for case in CASES if isinstance(build(case[0], make(case[1])), Proximable)]
+CURVED = [case for case in CASES if isinstance(build(case[0], make(case[1])), Curved)]
 every = pytest.mark.parametrize(("name", "classes"), CASES)
 smooth = pytest.mark.parametrize(("name", "classes"), SMOOTH)
 proximable = pytest.mark.parametrize(("name", "classes"), PROXIMABLE)
@@ -176,6 +177,19 @@ def test_the_gradient_turns_no_faster_than_smoothness_says(name: str, classes: i
     u, v = vectors(data.draw, task, 2)
     turn = np.linalg.norm(task.grad(u) - task.grad(v))
     assert turn <= (1 + 1e-9) * task.smoothness * np.linalg.norm(u - v) + 1e-12 * (1 + np.linalg.norm(u))
+
+
+@pytest.mark.parametrize(("name", "classes"), CURVED)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_the_curvature_is_the_slope_of_the_gradient(name: str, classes: int, dtype: type) -> None:
+    task = build(name, make(classes, dtype))
+    wide = build(name, make(classes))
+    for w in some(task):
+        steps = [(wide.grad(w + e) - wide.grad(w - e)) / 2e-6 for e in 1e-6 * np.eye(task.dim)]
+        tight = 1e-7 if dtype is np.float64 else 1e-5
+        np.testing.assert_allclose(task.curvature(w), np.array(steps), rtol=tight, atol=tight)
+    assert task.curvature(w).dtype == np.float64
+    assert task.training_rows == 12
 
 
 @proximable

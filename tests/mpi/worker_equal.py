@@ -27,6 +27,11 @@ ALGORITHMS = (
     "laplacian:strength=0.5",
     "amtl:relaxation=0.3,dynamic=true",
     "pairwise-gossip",
+    "dgsp:rank=2,power_steps=1",
+    "dinuzzo:steps=2",
+    "dnsp:rank=2,power_steps=1",
+    "dsml",
+    "frank-wolfe:power_steps=2",
     "gradient-tracking",
     "clustered",
     "hierarchical",
@@ -38,6 +43,7 @@ ALGORITHMS = (
     "trace-norm",
     "network-lasso:strength=0.1",
     "pdmm",
+    "shared-subspace:rank=2,warm_up=4",
 )
 SETTINGS = {
     "balance": "gamma=2",
