@@ -12,6 +12,7 @@ from dmtl.types import Mat, Task, Vec, View
 
 __all__ = [
     "Convex",
+    "Curved",
     "Gathering",
     "Halving",
     "Judging",
@@ -57,6 +58,14 @@ class Convex(Protocol):
     @property
     def strong_convexity(self) -> float:
         """Modulus mu of the full-batch loss; 0: none is known."""
+
+
+@runtime_checkable
+class Curved(Protocol):
+    """A task that knows its second derivatives."""
+
+    def curvature(self, w: Vec) -> Mat:
+        """Hessian of the full-batch loss at ``w``, (d, d)."""
 
 
 @runtime_checkable

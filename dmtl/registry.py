@@ -23,6 +23,8 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "amtl": "dmtl.algorithms.amtl:AMTL",
             "central-fista": "dmtl.algorithms.central:CentralFISTA",
             "central-ista": "dmtl.algorithms.central:CentralISTA",
+            "central-pnopt": "dmtl.algorithms.central_pnopt:CentralPNOPT",
+            "central-sparsa": "dmtl.algorithms.central_sparsa:CentralSpaRSA",
             "diffusion": "dmtl.algorithms.diffusion:Diffusion",
             "gradient-tracking": "dmtl.algorithms.gradient_tracking:GradientTracking",
             "joint-sparse": "dmtl.algorithms.joint_sparse:JointSparse",

@@ -103,6 +103,11 @@ class LeastSquaresTask:
         x, y = part
         return x.T @ (x @ w - y) / len(y) + self.settings.l2 * w
 
+    def curvature(self, w: Vec) -> Mat:
+        """X'X/m + l2 I, (d, d), the same everywhere."""
+        whole: Mat = (self.vectors * self.values) @ self.vectors.T
+        return whole.astype(w.dtype, copy=False)
+
     def half_grads(self, pair: Mat, rng: np.random.Generator | None = None) -> Mat:
         """Gradients (2, d) on half 0 of the rows at ``pair[0]`` and on half 1 at ``pair[1]``."""
         return half_grads(self.parts, pair, self.settings.batch, rng, self._gradient)

@@ -91,6 +91,18 @@ class LogisticTask:
         x, y = part
         return x.T @ (-y * _doubt(y * (x @ w))) / len(y) + self.settings.l2 * w
 
+    def curvature(self, w: Vec) -> Mat:
+        """X' diag(p (1 - p)) X/m + l2 I, (d, d), p the rows' probabilities of the wrong label."""
+        return self._hessian(w).astype(w.dtype, copy=False)
+
+    def _hessian(self, w: Vec, more: float = 0.0) -> Mat:
+        """The same with ``more`` on the diagonal, in double precision: in single a small ridge would drown."""
+        x, y = self.parts.train
+        wide = x.astype(np.float64, copy=False)
+        doubt = _doubt(y * (x @ w))
+        bent: Mat = (wide.T * (doubt * (1 - doubt) / len(y))) @ wide
+        return bent + (self.settings.l2 + more) * np.eye(self.dim)
+
     def half_grads(self, pair: Mat, rng: np.random.Generator | None = None) -> Mat:
         """Gradients (2, d) on half 0 of the rows at ``pair[0]`` and on half 1 at ``pair[1]``."""
         return half_grads(self.parts, pair, self.settings.batch, rng, self._gradient)
@@ -101,14 +113,9 @@ class LogisticTask:
 
     def prox(self, v: Vec, rho: float) -> Vec:
         """argmin_w f(w) + rho/2 |w - v|^2, (d,), by Newton steps from ``v``; rho > 0."""
-        x, y = self.parts.train
-        wide = x.astype(np.float64, copy=False)  # in single precision a small ridge would drown
-        ridge = (self.settings.l2 + rho) * np.eye(self.dim)
 
         def solve(p: Vec, g: Vec) -> Vec:
-            doubt = _doubt(y * (x @ p))
-            hessian = (wide.T * (doubt * (1 - doubt) / len(y))) @ wide + ridge
-            return np.linalg.solve(hessian, g).astype(g.dtype, copy=False)
+            return np.linalg.solve(self._hessian(p, rho), g).astype(g.dtype, copy=False)
 
         def value(p: Vec) -> float:
             return self.loss(p) + rho / 2 * float((p - v) @ (p - v))
