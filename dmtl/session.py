@@ -60,7 +60,7 @@ def run_rank(
         try:
             session = _Session(comm, job, node, log, bar, stack, start)
             code = session.loop()
-            say_the_bound(node, session.state, quiet)
+            say_the_bound(node, session.state, quiet or code != 0)
         except Exception as error:
             if config.on_failure == "abort":
                 raise

@@ -49,7 +49,8 @@ class Replicated:
     A rank holds its own columns of W and Z. Column t of prox(V) depends on the others by one sum only,
     sum_s summary(v_s), which every rank gets by an exact average (``Averaging``) of as many rounds as the graph's
     Laplacian has distinct nonzero eigenvalues. Before it begins, as many rounds as the diameter find the largest
-    Lipschitz constant.
+    Lipschitz constant. It has a certificate: (V - W) / eta is in the penalty's subdifferential at W, and with the
+    gradients there it bounds how far the objective is above its least, by a sum of terms that each rank knows.
     """
 
     penalty: Penalty
