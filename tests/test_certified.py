@@ -111,6 +111,24 @@ def test_the_bound_goes_to_nothing_where_the_method_goes_to_the_minimiser(penalt
     assert bounds[-1] < 1e-7 * bounds[0]
 
 
+@pytest.mark.parametrize("penalty", [Robust(0.5, 0.1), RobustFeatures(0.5, 0.1)], ids=["Robust", "RobustFeatures"])
+def test_the_bound_sees_that_a_part_which_is_nothing_ought_to_be_something(penalty):
+    """At the minimiser without outliers the gradient is the slope's negative; only the norm of columns objects."""
+    shared, here = (problem(bowls(8), piece, chart(GRAPHS["ring"])) for piece in (penalty.parts[0], penalty))
+    step, method = 1 / shared.steepness, CentralFISTA()
+    state = method.begin(shared, np.zeros((4, 8)))
+    for _ in range(400):
+        state = method.move(shared, state)
+    v = state.w - step * shared.grad(state.w)
+    w = shared.penalty.prox(v, step)
+    slope, grads, none = (v - w) / step, shared.grad(w), np.zeros(4)
+    assert np.allclose(slope, -grads, rtol=0, atol=1e-9)
+    columns = [(np.append(w[:, t], none), np.append(slope[:, t], none), grads[:, t]) for t in range(8)]
+    bound = sum(term(penalty, *column, task.strong_convexity) for column, task in zip(columns, here.tasks, strict=True))
+    gap = here.objective(np.concatenate((w, np.zeros((4, 8))))) - least(here)
+    assert 0.1 < gap <= bound
+
+
 def test_a_bound_needs_a_part_that_is_each_tasks_own():
     assert all(map(has_gap, PENALTIES.values()))
     assert not has_gap(Dirty(0.1, 0.1))
