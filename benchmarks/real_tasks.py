@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from harness import say, table
 
-from dmtl.algorithms.central import Problem, Whole, accelerated
+from dmtl.algorithms.central import CentralFISTA, Problem
 from dmtl.data.pool import Dataset
 from dmtl.penalties.norms import Entries, Rows
 from dmtl.penalties.quadratic import Mean
@@ -127,9 +127,10 @@ def solved(losses: list[Any], penalty: Any, start: np.ndarray | None) -> tuple[n
     """The models (d, T), and all variables (D, T) to start the next one from."""
     here = Problem(losses, penalty)
     w = np.zeros((penalty.copies * losses[0].dim, len(losses))) if start is None else start
-    whole, step = Whole(w, w, 1.0, 0.0), 1 / here.steepness
+    method = CentralFISTA(penalty)
+    whole = method.begin(here, w)
     for _ in range(STEPS):
-        before, whole = whole, accelerated(here, whole, step)
+        before, whole = whole, method.move(here, whole)
         if np.abs(whole.w - before.w).max() <= CLOSE * max(np.abs(whole.w).max(), 1e-9):
             break
     return np.add.reduce(np.split(whole.w, penalty.copies)), whole.w

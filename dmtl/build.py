@@ -16,11 +16,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from dmtl.algorithms.certified import CertifiedStop, parse_stop
 from dmtl.attacks.case import Case
 from dmtl.attacks.told import told
 from dmtl.capabilities import Gathering, Knowing
 from dmtl.changing import Changing
-from dmtl.compat import check_changing, check_graph, check_links, check_node
+from dmtl.compat import check_changing, check_graph, check_links, check_node, check_stop
 from dmtl.config import Config, Liars
 from dmtl.consensus.chart import Charted, chart
 from dmtl.data.partition import task_count
@@ -188,6 +189,10 @@ def plan(config: Config, ranks: int = 0) -> Plan:
     )
     algorithm, task = made["algorithm"], made["task"]
     algorithm = algorithm.charted(chart(graph)) if isinstance(algorithm, Charted) else algorithm
+    if config.stop:
+        gap = parse_stop(config.stop)
+        check_stop(algorithm, config)
+        algorithm = CertifiedStop(algorithm, chart(graph), gap)
     return Plan(explicit, topology, algorithm, screen, lies, pool, rows, task, tuple(warnings), conditions, changing)
 
 

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from dmtl.types import Mat, Task, Vec, View
 
 __all__ = [
+    "Certified",
     "Convex",
     "Curved",
+    "Ending",
     "Gathering",
     "Halving",
     "Judging",
@@ -50,6 +52,31 @@ class Gathering(Protocol):
 
     def gathered(self, tasks: Sequence[Task], chart: Any) -> Sequence[Any]:
         """The algorithm of each rank, which has them; ``chart`` is the graph's ``consensus.chart.Chart``."""
+
+
+@runtime_checkable
+class Certified(Protocol):
+    """An algorithm whose ranks can bound how far the network's objective is above its least."""
+
+    def lacks(self, task: Task) -> str:
+        """What such a bound would need that this task, or a setting, does not have; empty where there is one."""
+
+    def certificate(self, state: Any, task: Task, view: View) -> float:
+        """This rank's term for the models that all ranks have now; the sum of all ranks' terms is the bound.
+
+        Infinite where nothing is known yet.
+        """
+
+
+@runtime_checkable
+class Ending(Protocol):
+    """An algorithm that finds out by itself when it is done; all ranks do so in the same round."""
+
+    def over(self, state: Any) -> bool:
+        """Whether it is done."""
+
+    def bound(self, state: Any) -> float:
+        """How far the objective is above its least, at most, as far as is known; infinite where nothing is."""
 
 
 @runtime_checkable

@@ -71,6 +71,9 @@ _OPTIONS = [
     click.option("--attack", metavar=_PIECE, help="What Byzantine ranks send."),
     click.option("--poison", metavar=_PIECE, help="What Byzantine ranks do to their own data."),
     click.option("--rounds", type=int, help="Exchanges with the neighbours."),
+    click.option(
+        "--stop", metavar="gap=VALUE", help="Stop as soon as the objective is proven to be that near to its least."
+    ),
     click.option("--eval-every", type=int, metavar="ROUNDS", help="Rounds between evaluations."),
     click.option("--seed", type=int, help="Seed of every random draw."),
     click.option("--dtype", type=click.Choice(["float64", "float32"]), help="Precision of models and messages."),

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from dmtl.capabilities import Curved, Halving, Judging, Knowing, Limited, Proximable, Smooth
+from dmtl.algorithms.certified import EXACT, CertifiedStop
+from dmtl.capabilities import Certified, Curved, Halving, Judging, Knowing, Limited, Proximable, Smooth
 from dmtl.changing import Changing
 from dmtl.config import Config
 from dmtl.errors import CompatibilityError
@@ -17,7 +18,7 @@ from dmtl.screens.piped import Piped
 from dmtl.topology import Topology
 from dmtl.types import Algorithm, Needs, Screen, Task
 
-__all__ = ["check_changing", "check_graph", "check_links", "check_node"]
+__all__ = ["check_changing", "check_graph", "check_links", "check_node", "check_stop"]
 
 
 def check_graph(
@@ -84,6 +85,15 @@ def check_links(algorithm: Algorithm[Any], conditions: Conditions, config: Confi
     return []
 
 
+def check_stop(algorithm: Algorithm[Any], config: Config) -> None:
+    """Check that a method can be stopped by a bound on its objective."""
+    if not isinstance(algorithm, Certified) or EXACT not in algorithm.needs:
+        raise CompatibilityError(
+            f"{config.algorithm['name']!r} has no certificate: its ranks cannot bound how far the objective is above "
+            f"its least. Leave out --stop, or use a replicated method such as 'joint-sparse'."
+        )
+
+
 def check_changing(screen: Screen, changing: Changing, liars: Collection[int], config: Config) -> list[str]:
     """Check a screen against a graph that changes; return warnings, each one sentence."""
     least, rounds = screen.least_neighbours(), min(config.rounds, 200)
@@ -123,6 +133,8 @@ def check_node(algorithm: Algorithm[Any], screen: Screen, task: Task, rank: int,
             f"{name!r} needs a task that knows its Hessian and rank {rank}'s {task_name} does not. "
             f"Use the task 'least-squares', 'logistic' or 'softmax'."
         )
+    if isinstance(algorithm, CertifiedStop) and (lack := algorithm.lacks(task)):
+        raise CompatibilityError(f"rank {rank} has no certificate for --stop, which needs {lack}; or leave it out.")
     if getattr(algorithm, "step_size", 0.0) is None and not isinstance(task, Smooth):
         raise CompatibilityError(
             f"{name!r} takes its step size from the task, and rank {rank}'s {task_name} has no smooth gradient. "

@@ -73,6 +73,8 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tr
     """pre-screens in order, then the screen; 'auto': gate-cap-anchor where ranks differ in task, else cs-plus"""
     byzantine: list[Liars] = []
     rounds: int = 100
+    stop: str = ""
+    """'gap=1e-6': stop where the objective is proven to be that near to its least; empty: after all rounds"""
     eval_every: int = 0
     """rounds between evaluations; 0: about fifty in a run"""
     seed: int = 0

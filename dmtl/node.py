@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from dmtl.capabilities import Ending
 from dmtl.changing import Changing
 from dmtl.errors import DivergedError
 from dmtl.mailbox import CAP, Mailbox, replaced
@@ -130,6 +131,7 @@ class Node:
         "attack",
         "changing",
         "dtype",
+        "ends",
         "hides",
         "joins",
         "limit",
@@ -183,6 +185,8 @@ class Node:
         self.attack = attack
         self.rushers = rushers
         self.rows = algorithm.message_shape(task)[0]
+        self.ends = algorithm if isinstance(algorithm, Ending) else None
+        """a method that finds out when it is done"""
         self.ageing = ageing
         self.reach = reach
         self.changing = changing

@@ -68,6 +68,7 @@ class Recorder:
             "bytes": self._sent * view.round,
             "seconds": perf_counter() - self._began,
             **(told.tell(state.model, view) if isinstance(told := self._node.algorithm, Telling) else {}),
+            **self._bound(state),
             **more,
         }
         self._log.write("round", **line)
@@ -80,7 +81,12 @@ class Recorder:
     def finish(self, state: NodeState) -> None:
         """Write the final state and the last line."""
         save_state(self._place / f"rank-{self._view.rank:04d}.npz", portable(state))
-        self.note("end", round=state.view.round)
+        self.note("end", round=state.view.round, **self._bound(state))
+
+    def _bound(self, state: NodeState) -> dict[str, float]:
+        """How far the network's objective is above its least, at most, where the method knows."""
+        ends = self._node.ends
+        return {} if ends is None else {"bound": ends.bound(state.model)}
 
     def _introduction(self, plan: Plan) -> dict[str, Any]:
         rank = self._view.rank

@@ -25,6 +25,8 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "central-ista": "dmtl.algorithms.central:CentralISTA",
             "clustered": "dmtl.algorithms.clustered:ClusteredMTL",
             "dgsp": "dmtl.algorithms.pursuit:DGSP",
+            "central-pnopt": "dmtl.algorithms.central_pnopt:CentralPNOPT",
+            "central-sparsa": "dmtl.algorithms.central_sparsa:CentralSpaRSA",
             "diffusion": "dmtl.algorithms.diffusion:Diffusion",
             "dinuzzo": "dmtl.algorithms.dinuzzo:Dinuzzo",
             "dnsp": "dmtl.algorithms.pursuit:DNSP",

@@ -9,7 +9,7 @@ import numpy as np
 from dmtl.node import Node, NodeState
 from dmtl.types import Exchange, Inbox
 
-__all__ = ["Horizon", "Record", "due", "run"]
+__all__ = ["Horizon", "Record", "due", "over", "run"]
 
 Record = Callable[[NodeState, Inbox], None]
 """Called with a state and the messages that led to it."""
@@ -38,7 +38,8 @@ def run(
 ) -> NodeState:
     """Take a node from ``state`` (its start if None) to the end of round ``rounds`` - 1, or to the horizon before it.
 
-    ``record`` is called before round 0, after every ``every`` rounds and at the end.
+    ``record`` is called before round 0, after every ``every`` rounds and at the end. A method that finds that it is
+    done ends the loop, on all ranks in the same round.
     Raises DivergedError where the node's own model stops being finite.
     """
     if state is None:
@@ -46,9 +47,9 @@ def run(
         if record:
             record(state, state.inbox)
     horizon = horizon or Horizon(rounds)
-    rushing, hides = node.rushing, node.hides
+    rushing, hides, ended = node.rushing, node.hides, over(node, state)
     round = state.view.round
-    while round < horizon.round:
+    while round < horizon.round and not ended:
         round += 1
         horizon.state = state
         if rushing:
@@ -62,9 +63,15 @@ def run(
         if hides:  # a rushing liar has had a look before; its own words of this round are in the inbox only now
             inbox, state = node.hear(state, inbox)
         state = node.step(state, inbox)
-        if record and due(round, every, rounds):
+        ended = over(node, state)
+        if record and (ended or due(round, every, rounds)):
             record(state, inbox)
     return state
+
+
+def over(node: Node, state: NodeState) -> bool:
+    """Whether a node's method has found that it is done."""
+    return node.ends is not None and node.ends.over(state.model)
 
 
 def due(done: int, every: int, rounds: int) -> bool:

@@ -7,7 +7,7 @@ import signal
 import sys
 import traceback
 from contextlib import ExitStack
-from math import inf
+from math import inf, isfinite
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -21,7 +21,7 @@ from dmtl.node import Node, NodeState
 from dmtl.progress import Progress
 from dmtl.recorder import Recorder
 from dmtl.results import RankLog, folder
-from dmtl.runner import Horizon, run
+from dmtl.runner import Horizon, over, run
 from dmtl.stopping import Stopping
 from dmtl.transports.late import Paced
 from dmtl.transports.loss import DIED, Loss
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from dmtl.transports.sync import Prompt, Rushing
     from dmtl.transports.wicked import Wicked
 
-__all__ = ["run_rank", "say_how_to_resume"]
+__all__ = ["run_rank", "say_how_to_resume", "say_the_bound"]
 
 STRETCH = 8
 """Waits for a message that the end may take, when the others have to come to theirs."""
@@ -60,6 +60,7 @@ def run_rank(
         try:
             session = _Session(comm, job, node, log, bar, stack, start)
             code = session.loop()
+            say_the_bound(node, session.state, quiet or code != 0)
         except Exception as error:
             if config.on_failure == "abort":
                 raise
@@ -153,9 +154,11 @@ class _Session:
                 self.keeper.save(state)
             if state.view.round < end:
                 break
-        if state.view.round < rounds and self.stopping.signal and self.edges:
+        if state.view.round < rounds and self.stopping.signal and self.edges and not over(self.node, state):
             state = self._to_common_round(state, self.edges)
-        if state.view.round == rounds or not self.stopping.signal:  # all rounds are done, or the time is over
+        self.state = state
+        # all rounds are done, or the time is over, or the method is
+        if state.view.round == rounds or not self.stopping.signal or over(self.node, state):
             self.log.finish(state)
             return 0
         if not self.edges and state.view.rank == 0:
@@ -229,6 +232,16 @@ def say_how_to_resume(place: Path, round: int, reason: str, ranks: int = 0) -> N
     launcher = f"mpirun -n {ranks} " if ranks else ""
     sentence = f"stopped by {reason} after {round} rounds; go on with: {launcher}dmtl run --resume {place}"
     print(f"dmtl: {sentence}", file=sys.stderr, flush=True)
+
+
+def say_the_bound(node: Node, state: NodeState | None, quiet: bool) -> None:
+    """Say how near to its least the objective is proven to be, where the method knows."""
+    if quiet or state is None or node.ends is None:
+        return
+    bound, rounds = node.ends.bound(state.model), state.view.round
+    proven = f"at most {bound:.3g} above its least" if isfinite(bound) else "not known to be near its least"
+    say = "stopped" if over(node, state) else "not near enough to stop"
+    print(f"dmtl: {say} after {rounds} rounds: the objective is {proven}", file=sys.stderr, flush=True)
 
 
 def _first(place: Path) -> bool:

@@ -14,8 +14,8 @@ from dmtl.node import Node, NodeState
 from dmtl.progress import Progress
 from dmtl.recorder import Recorder
 from dmtl.results import folder
-from dmtl.runner import Horizon
-from dmtl.session import say_how_to_resume
+from dmtl.runner import Horizon, over
+from dmtl.session import say_how_to_resume, say_the_bound
 from dmtl.simulator import Observe, simulate
 from dmtl.stopping import Stopping
 from dmtl.types import Inbox
@@ -48,7 +48,8 @@ def run_all(
             )
         else:
             after = _in_step(job, nodes, _clocked(job, nodes, record), states, horizon, stopping)
-        cut = bool(stopping.signal) and after[0].view.round < config.rounds
+        ended = over(nodes[0], after[0])
+        cut = bool(stopping.signal) and after[0].view.round < config.rounds and not ended
         for log, state in zip(logs, after, strict=True):
             if cut:
                 log.note("stopped", round=state.view.round, signal=stopping.name)
@@ -56,6 +57,7 @@ def run_all(
                 log.finish(state)
     if cut and not config.asynchronous:
         say_how_to_resume(place, after[0].view.round, stopping.name)
+    say_the_bound(nodes[0], after[0], quiet or cut)
     return 128 + stopping.signal if cut else 0
 
 
@@ -77,7 +79,7 @@ def _in_step(
         return simulate(nodes, rounds, record, config.every, states, horizon)
 
     states = stretch(states, 0)
-    while (done := states[0].view.round) < rounds and not stopping.signal:
+    while (done := states[0].view.round) < rounds and not stopping.signal and not over(nodes[0], states[0]):
         states = stretch(states, min(rounds, done - done % every + every) if every else rounds)
         if stopping.signal or (every and states[0].view.round % every == 0):
             for keeper, state in zip(keepers, states, strict=True):

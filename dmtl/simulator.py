@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmtl.node import Node, NodeState
-from dmtl.runner import Horizon, due
+from dmtl.runner import Horizon, due, over
 from dmtl.types import Block, Inbox
 
 __all__ = ["Observe", "simulate"]
@@ -28,7 +28,7 @@ def simulate(
 ) -> list[NodeState]:
     """Run all ranks from ``states`` (their starts if None) to the end of round ``rounds`` - 1, or to the horizon.
 
-    ``nodes[r]`` is rank r.
+    ``nodes[r]`` is rank r. A method that finds that it is done ends the loop.
     """
     if states is None:
         states = [node.start() for node in nodes]
@@ -38,13 +38,16 @@ def simulate(
     states, wire = list(states), _Wire(nodes, states)
     horizon = horizon or Horizon(rounds)
     round = states[0].view.round
-    while round < horizon.round:
+    ended = all(map(over, nodes, states))
+    while round < horizon.round and not ended:
         inboxes = wire.round(round, nodes, states)
         round += 1
         for rank, node in enumerate(nodes):
             states[rank] = node.step(states[rank], inboxes[rank])
-            if record and due(round, every, rounds):
-                record(rank, states[rank], inboxes[rank])
+        ended = all(map(over, nodes, states))
+        if record and (ended or due(round, every, rounds)):
+            for rank, state in enumerate(states):
+                record(rank, state, inboxes[rank])
     return states
 
 

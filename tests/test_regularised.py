@@ -6,7 +6,7 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from dmtl.algorithms.central import Problem, Whole, accelerated, problem
+from dmtl.algorithms.central import CentralFISTA, Problem, problem
 from dmtl.algorithms.clustered import ClusteredMTL, Hierarchical
 from dmtl.algorithms.joint_sparse import JointSparse
 from dmtl.algorithms.relationship import Relationship
@@ -56,9 +56,10 @@ def logistics(n: int, d: int = 5) -> list:
 def minimiser(here: Problem) -> np.ndarray:
     """A point that the proximal gradient map leaves where it is, which nobody can do better than."""
     step, w = 1 / here.steepness, np.zeros((here.penalty.copies * here.tasks[0].dim, len(here.tasks)))
-    whole = Whole(w, w, 1.0, 0.0)
+    method = CentralFISTA(here.penalty)
+    whole = method.begin(here, w)
     for _ in range(5000):
-        whole = accelerated(here, whole, step)
+        whole = method.move(here, whole)
         if np.abs(here.penalty.prox(whole.w - step * here.grad(whole.w), step) - whole.w).max() < 1e-11:
             return whole.w
     raise AssertionError("the oracle has not come to its end")

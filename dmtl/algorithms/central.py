@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple, cast
+from typing import Any, ClassVar, NamedTuple, Protocol, cast
 
 import numpy as np
 
@@ -14,10 +14,11 @@ from dmtl.penalties.penalty import Linked, Penalty, columns
 from dmtl.penalties.spectral import LowRank
 from dmtl.types import Inbox, Mat, Mix, Needs, Task, Vec, View
 
-__all__ = ["CentralFISTA", "CentralISTA", "Problem", "State", "Whole", "problem"]
+__all__ = ["LOW_RANK", "Central", "CentralFISTA", "CentralISTA", "Method", "Problem", "State", "Whole", "problem"]
 
 
-_LOW_RANK = LowRank()
+LOW_RANK = LowRank()
+"""what couples the tasks where nothing is said"""
 
 
 class Whole(NamedTuple):
@@ -38,7 +39,18 @@ class State(NamedTuple):
 
     x: Vec
     """(d,) the task's column"""
-    whole: Whole
+    whole: Any
+    """what the method holds of all tasks"""
+
+
+class Method(Protocol):
+    """A central method: pure functions of all that it holds, a NamedTuple whose field ``w`` (D, T) is the iterate."""
+
+    def begin(self, here: Problem, w: Mat) -> Any:
+        """What it holds at the start ``w``."""
+
+    def move(self, here: Problem, whole: Any) -> Any:
+        """What it holds one step later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,45 +87,42 @@ def problem(tasks: Sequence[Task], penalty: Penalty, chart: Chart) -> Problem:
     return Problem(tasks, known)
 
 
-def accelerated(here: Problem, whole: Whole, step: float) -> Whole:
-    """One step of FISTA, with a restart that comes one step late."""
-    w = here.penalty.prox(whole.z - step * here.grad(whole.z), step)
-    t = 1.0 if whole.turn > 0 else whole.t
-    later = (1 + (1 + 4 * t * t) ** 0.5) / 2
-    turn = float(np.sum((whole.z - w) * (w - whole.w)))
-    return Whole(w, w + (t - 1) / later * (w - whole.w), later, turn)
-
-
-def plain(here: Problem, whole: Whole, step: float) -> Whole:
-    """One step of ISTA."""
-    w = here.penalty.prox(whole.w - step * here.grad(whole.w), step)
-    return Whole(w, w, 1.0, 0.0)
-
-
 class _Shared:
     """One step of all tasks, made once for all ranks of a process that ask for it.
 
-    The state is explicit; this only remembers the last answer. A state that was read from a file is new to it, and
-    then each rank makes the step by itself, with the same result.
+    The state is explicit; this only remembers the last answer, for all whose state is the same, number by number.
     """
 
     __slots__ = ("after", "before")
 
     def __init__(self) -> None:
-        self.before: Whole | None = None
-        self.after: Whole | None = None
+        self.before: tuple[Any, ...] | None = None
+        self.after: Any = None
+
+    def step(self, method: Method, here: Problem, whole: Any) -> Any:
+        """What the method holds one step after ``whole``."""
+        known = self.before
+        if known is None or not (known is whole or all(map(np.array_equal, known, whole))):
+            self.before, self.after = whole, method.move(here, whole)
+        return self.after
 
 
 @dataclass(frozen=True, slots=True)
-class _Central:
+class Central:
     """A central method that knows all tasks, on one rank."""
 
     here: Problem
     rank: int
-    fast: bool
+    method: Method
     shared: _Shared = field(repr=False)
 
     needs: ClassVar[Needs] = Needs.UNSCREENED | Needs.SMOOTH
+
+    @classmethod
+    def on_each_rank(cls, method: Method, tasks: Sequence[Task], penalty: Penalty, chart: Chart) -> Sequence[Central]:
+        """A central method as the ranks' algorithms."""
+        here, shared = problem(tasks, penalty, chart), _Shared()
+        return [cls(here, rank, method, shared) for rank in range(len(tasks))]
 
     def message_shape(self, task: Task) -> tuple[int, int]:
         """It never talks."""
@@ -123,7 +132,7 @@ class _Central:
         """All tasks start where this one does; the lower of two parts at 0."""
         w = np.zeros((self.here.penalty.copies * len(x0), len(self.here.tasks)), x0.dtype)
         w[: len(x0)] = x0[:, None]
-        return State(x0, Whole(w, w, 1.0, 0.0))
+        return State(x0, self.method.begin(self.here, w))
 
     def send(self, state: State, view: View) -> tuple[Vec, ...]:
         """Nothing."""
@@ -131,10 +140,7 @@ class _Central:
 
     def step(self, state: State, inbox: Inbox, mix: Mix, task: Task, view: View) -> State:
         """One step of all tasks, of which this rank shows its own."""
-        if self.shared.after is None or self.shared.before is not state.whole:
-            move = accelerated if self.fast else plain
-            self.shared.before, self.shared.after = state.whole, move(self.here, state.whole, 1 / self.here.steepness)
-        after = self.shared.after
+        after = self.shared.step(self.method, self.here, state.whole)
         return State(columns(after.w, self.here.penalty.copies)[:, self.rank].copy(), after)
 
 
@@ -151,14 +157,24 @@ class CentralISTA:
     Sciences 2, 2009.
     """
 
-    penalty: Penalty = _LOW_RANK
+    penalty: Penalty = LOW_RANK
     """what couples the tasks, with its settings in brackets: penalty=(l21:strength=0.2)"""
 
     needs: ClassVar[Needs] = Needs.UNSCREENED | Needs.SMOOTH
 
-    def gathered(self, tasks: Sequence[Task], chart: Chart) -> Sequence[_Central]:
+    def gathered(self, tasks: Sequence[Task], chart: Chart) -> Sequence[Central]:
         """The method of each rank."""
-        return _gathered(tasks, self.penalty, chart, False)
+        return Central.on_each_rank(self, tasks, self.penalty, chart)
+
+    def begin(self, here: Problem, w: Mat) -> Whole:
+        """At ``w``, without momentum."""
+        return Whole(w, w, 1.0, 0.0)
+
+    def move(self, here: Problem, whole: Whole) -> Whole:
+        """One step."""
+        step = 1 / here.steepness
+        w = here.penalty.prox(whole.w - step * here.grad(whole.w), step)
+        return Whole(w, w, 1.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,16 +193,24 @@ class CentralFISTA:
     gradient schemes", Found. Comput. Math. 15, 2015 (the restart).
     """
 
-    penalty: Penalty = _LOW_RANK
+    penalty: Penalty = LOW_RANK
     """what couples the tasks, with its settings in brackets: penalty=(l21:strength=0.2)"""
 
     needs: ClassVar[Needs] = Needs.UNSCREENED | Needs.SMOOTH
 
-    def gathered(self, tasks: Sequence[Task], chart: Chart) -> Sequence[_Central]:
+    def gathered(self, tasks: Sequence[Task], chart: Chart) -> Sequence[Central]:
         """The method of each rank."""
-        return _gathered(tasks, self.penalty, chart, True)
+        return Central.on_each_rank(self, tasks, self.penalty, chart)
 
+    def begin(self, here: Problem, w: Mat) -> Whole:
+        """At ``w``, without momentum."""
+        return Whole(w, w, 1.0, 0.0)
 
-def _gathered(tasks: Sequence[Task], penalty: Penalty, chart: Chart, fast: bool) -> Sequence[_Central]:
-    here, shared = problem(tasks, penalty, chart), _Shared()
-    return [_Central(here, rank, fast, shared) for rank in range(len(tasks))]
+    def move(self, here: Problem, whole: Whole) -> Whole:
+        """One step."""
+        step = 1 / here.steepness
+        w = here.penalty.prox(whole.z - step * here.grad(whole.z), step)
+        t = 1.0 if whole.turn > 0 else whole.t
+        later = (1 + (1 + 4 * t * t) ** 0.5) / 2
+        turn = float(np.sum((whole.z - w) * (w - whole.w)))
+        return Whole(w, w + (t - 1) / later * (w - whole.w), later, turn)

@@ -25,6 +25,8 @@ class JointSparse:
     complete graph). So every rank makes exactly the steps of the central method, to rounding, on every graph.
     Features that no task needs are exactly 0 on all ranks. eta = 1 / max_t L_t, found by the ranks before they begin.
     It has no defence against liars, and a lost message leaves the average inexact.
+    Where the tasks are strongly convex it can stop by itself, in one round on all ranks, as soon as the objective is
+    proven to be near its least: --stop gap=1e-6.
 
     Message: the sum on its way and one number for the restart, d + 1 numbers, f = 1.
     Obozinski, Taskar and Jordan, "Joint covariate selection and joint subspace selection for multiple classification

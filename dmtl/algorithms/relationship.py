@@ -99,6 +99,14 @@ class Related:
         heard = np.where(inbox.valid[:, None], models, state.heard)
         return State(inner.x, inner, moment, heard)
 
+    def lacks(self, task: Task) -> str:
+        """As the replicated method."""
+        return self.method.lacks(task)
+
+    def certificate(self, state: State, task: Task, view: View) -> float:
+        """As the replicated method."""
+        return self.method.certificate(state.inner, task, view)
+
     def tell(self, state: State, view: View) -> dict[str, Any]:
         """The row of Omega that this rank knows, for the rank files: its own entry, then its neighbours'."""
         return {"relations": _row(state.x, np.concatenate((state.x[None], state.heard)), state.moment)}
@@ -110,7 +118,7 @@ class Related:
             mean = mean.heard(inbox.messages[:, 0, : len(mean.x)], inbox.valid, chart.spectrum)
         values, vectors = np.linalg.eigh(square(mean.x[:-1] * chart.ranks))
         sigma = np.sqrt(np.maximum(values[::-1], 0))
-        left = sigma * self.penalty.leaves(sigma, 1 / after.steepness)
+        left = sigma * self.penalty.leaves(sigma, self.method.rate(after))
         falling = vectors[:, ::-1]
         whole: Vec = ((falling * left**2) @ falling.T)[np.triu_indices(len(values))]
         return whole

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dmtl.types import Mat, Vec
 
-__all__ = ["Column", "Gauge", "Linked", "Penalty", "Placed", "Summed", "columns", "parts_of"]
+__all__ = ["Column", "Gauge", "Linked", "Penalty", "Placed", "Split", "Summed", "columns", "parts_of"]
 
 Column = NDArray[np.floating[Any]]
 """(d,) one task's part of a matrix"""
@@ -56,6 +56,15 @@ class Summed(Protocol):
 
     def shrink(self, v: Vec, total: Vec, step: float) -> Vec:
         """A task's column of the proximal map, (D,)."""
+
+
+@runtime_checkable
+class Split(Protocol):
+    """A penalty of two parts of which one is a sum of norms of columns: every task knows its share of that."""
+
+    @property
+    def private(self) -> tuple[int, Penalty]:
+        """Which part that is, 0 the upper and 1 the lower, and its penalty, which is a ``Gauge``."""
 
 
 @runtime_checkable

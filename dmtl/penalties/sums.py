@@ -40,6 +40,11 @@ class Robust:
         """The penalties of L and of S."""
         return LowRank(self.low_rank), Columns(self.outliers)
 
+    @property
+    def private(self) -> tuple[int, Penalty]:
+        """The columns."""
+        return 1, self.parts[1]
+
     def value(self, w: Mat) -> float:
         """The penalty of L above S (2 d, T)."""
         return value(self.parts, w)
@@ -83,6 +88,11 @@ class RobustFeatures:
     def parts(self) -> tuple[Rows, Columns]:
         """The penalties of P and of Q."""
         return Rows(self.features), Columns(self.outliers)
+
+    @property
+    def private(self) -> tuple[int, Penalty]:
+        """The columns."""
+        return 1, self.parts[1]
 
     def value(self, w: Mat) -> float:
         """The penalty of P above Q (2 d, T)."""
@@ -155,6 +165,11 @@ class SparseLowRank:
     def __post_init__(self) -> None:
         check_strength("sparse-low-rank", self.sparse, "sparse")
         check_positive("sparse-low-rank", self.radius, "radius")
+
+    @property
+    def private(self) -> tuple[int, Penalty]:
+        """The entries."""
+        return 0, Entries(self.sparse)
 
     def value(self, w: Mat) -> float:
         """The penalty of P above Q (2 d, T); infinite where Q is outside of its ball by more than rounding."""

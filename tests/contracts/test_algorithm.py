@@ -26,6 +26,8 @@ UNCOUPLED: dict[str, dict[str, object]] = {
     "hierarchical": {"own": 1e-12, "common": 1e-12},
     "dinuzzo": {"share": 1.0, "strength": 1e-10},
     "dsml": {"threshold": 0.0},
+    "central-pnopt": {"penalty": LowRank(0.0)},
+    "central-sparsa": {"penalty": LowRank(0.0)},
     "joint-sparse": {"strength": 0.0},
     "relationship": {"strength": 0.0},
     "rmtfl": {"features": 0.0},
