@@ -87,7 +87,7 @@ class Related:
 
     def send(self, state: State, view: View) -> tuple[Vec, ...]:
         """What is on its way to the average, and the model."""
-        return (np.concatenate((state.inner.mean.x, state.x)),)
+        return (np.concatenate((*self.method.send(state.inner, view), state.x)),)
 
     def step(self, state: State, inbox: Inbox, mix: Mix, task: Task, view: View) -> State:
         """The replicated method's step; the neighbours' models are kept."""
