@@ -12,6 +12,7 @@ from dmtl.types import Mat, Task, Vec, View
 
 __all__ = [
     "Convex",
+    "Dual",
     "Gathering",
     "Halving",
     "Judging",
@@ -57,6 +58,31 @@ class Convex(Protocol):
     @property
     def strong_convexity(self) -> float:
         """Modulus mu of the full-batch loss; 0: none is known."""
+
+
+@runtime_checkable
+class Dual(Protocol):
+    """A task whose loss is a mean over rows and a ridge: f(w) = 1/m sum_i phi_i(x_i'w) + ridge/2 |w|^2, phi_i convex.
+
+    Its dual has one number alpha_i per row, and -alpha_i is a slope of phi_i; 0 is feasible.
+    """
+
+    @property
+    def rows(self) -> Mat:
+        """(m, d) the rows x_i of the full batch, as ``w`` sees them."""
+
+    @property
+    def ridge(self) -> float:
+        """Weight of |w|^2 / 2 in the loss."""
+
+    def conjugate(self, alpha: Vec) -> float:
+        """1/m sum_i phi_i*(-alpha_i), phi_i* the convex conjugate; infinite where ``alpha`` (m,) is not feasible."""
+
+    def dual_step(self, row: int, alpha: float, z: float, q: float) -> float:
+        """argmax over b of -phi_i*(-b) - z (b - alpha) - q/2 (b - alpha)^2, for one row i; q at least 0."""
+
+    def dual_steps(self, alpha: Vec, z: Vec, q: float) -> Vec:
+        """The same for all rows at once, (m,); q above 0."""
 
 
 @runtime_checkable

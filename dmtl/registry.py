@@ -28,6 +28,7 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "joint-sparse": "dmtl.algorithms.joint_sparse:JointSparse",
             "laplacian": "dmtl.algorithms.laplacian:Laplacian",
             "local": "dmtl.algorithms.local:Local",
+            "mocha": "dmtl.algorithms.mocha:MOCHA",
             "network-lasso": "dmtl.algorithms.network_lasso:NetworkLasso",
             "pairwise-gossip": "dmtl.algorithms.pairwise_gossip:PairwiseGossip",
             "pdmm": "dmtl.algorithms.pdmm:PDMM",

@@ -65,6 +65,8 @@ class Needs(enum.Flag):
     """the task knows the Lipschitz constant of its gradient"""
     STATIC = enum.auto()
     """counts on every link in every round: it works with the spectrum of the graph"""
+    DUAL = enum.auto()
+    """the task's loss is a mean over rows, with a dual that has a number per row"""
 
 
 class View(NamedTuple):
