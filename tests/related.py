@@ -1,4 +1,4 @@
-"""Related linear tasks on a graph, and the minimiser of sum f_t(w_t) + strength/2 tr(W (L + delta I) W') by dense solvers."""
+"""Related linear tasks on a graph, and the minimiser of sum f_t(w_t) + strength/2 tr(W (L + delta I) W'), dense."""
 
 from __future__ import annotations
 

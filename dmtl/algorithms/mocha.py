@@ -33,7 +33,7 @@ class State(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class MOCHA:
-    r"""MOCHA without a server: related tasks, each solved on its own dual as far as there is time for; ranks may drop out.
+    r"""MOCHA without a server: related tasks, each solved on its own dual as far as time allows; ranks may drop out.
 
     Problem: P(W) = sum_t f_t(w_t) + strength/2 tr(W K W'), K = L_a + delta I, a the graph's edge weights (1 if none);
     f_t(w) = 1/m sum_i phi_i(x_i'w) + l2/2 |w|^2. K is the precision of the tasks: K_ts = 0 where no edge is.
@@ -43,18 +43,20 @@ class MOCHA:
 
     K is at most diag(sum_s |K_ts|), so P(W) - P(W_k) is at most the sum of what the q_t fall by. So P never rises, up
     to rounding, whoever works in a round and however little; a rank that is dropped or slow costs time alone. A rank
-    that never works keeps its model, and the others go to the minimiser for it. W converges to the minimiser of P, which
-    is unique if strength delta + l2 > 0, linearly then. In every round alpha is feasible, and ``gap`` bounds how far P
-    is from its minimum by one number of each rank, from nothing but what its neighbours said; the bound goes to 0.
+    that never works keeps its model, and the others go to the minimiser for it. A model that is turned down loses
+    nothing: its duals stay, and the next sweep goes on from them. With strength delta + l2 > 0 the minimiser of P is
+    unique, and where a round gains in the mean a fixed share of what q_t has to gain, W goes there linearly. In every
+    round alpha is feasible, and ``gap`` bounds how far P is from its minimum by one number of each rank, from nothing
+    but what its neighbours said; the bound goes to 0 with it.
 
     The last word of a neighbour stands in for a message that is late or lost. P may then rise for a round. With local
     problems solved exactly, the largest error of all ranks shrinks by the factor of strength 2 deg_t to
     strength (2 deg_t + delta) + l2 whenever all have worked and been heard, in whatever order and however late, so the
     limit is the same (Bertsekas and Tsitsiklis, chapter 6); with a few sweeps that is measured and not proved.
 
-    What is ours: the paper's coupling is through the dense covariance K^-1 and its server; here it is through the models
-    and the sparse K, with the row sums of |K| for its sigma'. The test before a step, and the bound. The ridge l2 of a
-    task and its bias are part of its own problem. Where strength and l2 are 0, mu_t is 1: proximal point steps.
+    What is ours: the paper's coupling is through the dense covariance K^-1 and its server; here it is through the
+    models and the sparse K, with the row sums of |K| for its sigma'. The test before a step, and the bound. The ridge
+    l2 of a task and its bias are part of its own problem. Where strength and l2 are 0, mu_t is 1: proximal point steps.
     Relations that are learnt: 'dmtrl:relations=learned'. It has no defence against liars.
 
     Message: w_t, f = 1.
@@ -118,7 +120,10 @@ class MOCHA:
         return State(w if _better(task, w, x, c, mu) else x, alpha, x, words)
 
     def gap(self, state: State, task: Task, view: View) -> float:
-        """This rank's term of a bound on P(W) - min P, at the models W that the ranks told each other last."""
+        """This rank's term of a bound: their sum is at least P(W) - min P, W the models told in the last round.
+
+        It holds where all messages of that round came. See ``Precision.certificate``.
+        """
         return self.relations.certificate(task, state.said, state.words, state.alpha, view)
 
     def _budget(self, rng: np.random.Generator, rows: int) -> int:

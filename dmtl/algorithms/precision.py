@@ -34,7 +34,8 @@ class Precision(NamedTuple):
     def force(self, own: Vec, words: Mat, view: View) -> Vec:
         """strength sum_s K_ts w_s, (d,), from the own model and the neighbours' ``words`` (k, d)."""
         a = view.couplings
-        return self.strength * (self.delta * own + (a.sum() * own - a @ words))
+        pulled: Vec = self.strength * (self.delta * own + (a.sum() * own - a @ words))
+        return pulled
 
     def certificate(self, task: Task, own: Vec, words: Mat, alpha: Vec, view: View) -> float:
         """This rank's term of a bound: their sum over all ranks is at least P(W) - min P, whatever the alphas are.

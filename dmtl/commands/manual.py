@@ -25,6 +25,7 @@ NEEDS = {
     Needs.UNSCREENED: "no screen: whichever is named has no effect",
     Needs.SMOOTH: "a task with a smooth gradient",
     Needs.STATIC: "the same links in every round",
+    Needs.DUAL: "a task with a dual, a number per row",
 }
 """What a method asks of its surroundings, in words."""
 

@@ -23,6 +23,7 @@ UNCOUPLED: dict[str, dict[str, object]] = {
     "central-fista": {"penalty": LowRank(0.0)},
     "central-ista": {"penalty": LowRank(0.0)},
     "joint-sparse": {"strength": 0.0},
+    "mocha": {"strength": 0.0},
 }
 """settings with which a rank alone learns its own task, of those that penalise it even then"""
 
@@ -35,7 +36,7 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
 
 ALGORITHMS = [*names("algorithm"), *VARIANTS]
 
-DRAWS = {"pairwise-gossip"}
+DRAWS = {"mocha", "pairwise-gossip"}
 """those that draw by rank, and so draw something else for a rank that is renumbered"""
 
 

@@ -29,6 +29,7 @@ ALGORITHMS = (
     "pairwise-gossip",
     "gradient-tracking",
     "joint-sparse",
+    "mocha:passes=0.5,least=0.1,drop=0.2",
     "network-lasso:strength=0.1",
     "pdmm",
 )
