@@ -24,6 +24,7 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "central-fista": "dmtl.algorithms.central:CentralFISTA",
             "central-ista": "dmtl.algorithms.central:CentralISTA",
             "diffusion": "dmtl.algorithms.diffusion:Diffusion",
+            "dmtrl": "dmtl.algorithms.dmtrl:DMTRL",
             "gradient-tracking": "dmtl.algorithms.gradient_tracking:GradientTracking",
             "joint-sparse": "dmtl.algorithms.joint_sparse:JointSparse",
             "laplacian": "dmtl.algorithms.laplacian:Laplacian",
@@ -32,6 +33,7 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "network-lasso": "dmtl.algorithms.network_lasso:NetworkLasso",
             "pairwise-gossip": "dmtl.algorithms.pairwise_gossip:PairwiseGossip",
             "pdmm": "dmtl.algorithms.pdmm:PDMM",
+            "pmtl": "dmtl.algorithms.pmtl:PMTL",
         },
         "attack": {
             "alie": "dmtl.attacks.alie:ALIE",

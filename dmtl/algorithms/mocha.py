@@ -88,7 +88,7 @@ class MOCHA:
             raise ConfigError(f"'mocha' has drop={self.drop}. It is a probability, from 0 to 1.")
 
     @property
-    def relations(self) -> Precision:
+    def precision(self) -> Precision:
         """strength K."""
         return Precision(self.strength, self.delta)
 
@@ -113,9 +113,9 @@ class MOCHA:
         steps = self._budget(rng, len(dual.rows))
         if not steps:
             return State(x, state.alpha, x, words)
-        mu = self.relations.width(view)
+        mu = self.precision.width(view)
         mu = mu if mu + dual.ridge > 0 else 1.0
-        c = x - self.relations.force(x, words, view) / mu if mu else x
+        c = x - self.precision.force(x, words, view) / mu if mu else x
         alpha, w = ascend(dual, state.alpha, c, mu, order(rng, len(dual.rows), steps))
         return State(w if _better(task, w, x, c, mu) else x, alpha, x, words)
 
@@ -124,7 +124,7 @@ class MOCHA:
 
         It holds where all messages of that round came. See ``Precision.certificate``.
         """
-        return self.relations.certificate(task, state.said, state.words, state.alpha, view)
+        return self.precision.certificate(task, state.said, state.words, state.alpha, view)
 
     def _budget(self, rng: np.random.Generator, rows: int) -> int:
         """How many coordinates there is time for in this round; 0: dropped."""

@@ -22,8 +22,10 @@ REQUIRED: dict[str, dict[str, object]] = {}
 UNCOUPLED: dict[str, dict[str, object]] = {
     "central-fista": {"penalty": LowRank(0.0)},
     "central-ista": {"penalty": LowRank(0.0)},
+    "dmtrl": {"strength": 0.0},
     "joint-sparse": {"strength": 0.0},
     "mocha": {"strength": 0.0},
+    "pmtl": {"strength": 0.0},
 }
 """settings with which a rank alone learns its own task, of those that penalise it even then"""
 

@@ -27,11 +27,13 @@ ALGORITHMS = (
     "laplacian:strength=0.5",
     "amtl:relaxation=0.3,dynamic=true",
     "pairwise-gossip",
+    "dmtrl",
     "gradient-tracking",
     "joint-sparse",
     "mocha:passes=0.5,least=0.1,drop=0.2",
     "network-lasso:strength=0.1",
     "pdmm",
+    "pmtl",
 )
 SETTINGS = {
     "balance": "gamma=2",
