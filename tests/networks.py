@@ -35,10 +35,11 @@ class Quadratic:
     values: np.ndarray = field(init=False)
     rows: np.ndarray = field(init=False)
     """(d, d) X: loss(w) = |X w - y|^2 / (2 d) + ridge / 2 |w|^2 + constant"""
-    ridge: float = 0.5
+    ridge: float = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "values", np.linalg.eigvalsh(self.hessian))
+        object.__setattr__(self, "ridge", float(self.values[0]) / 2)
         bare = self.dim * (self.hessian - self.ridge * np.eye(self.dim))
         object.__setattr__(self, "rows", np.linalg.cholesky(bare).T)
 

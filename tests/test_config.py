@@ -123,6 +123,9 @@ def test_a_task_without_what_the_method_needs_is_refused_with_the_way_out():
         CompatibilityError, match=r"'pdmm' needs a task with a proximal map and rank 2's Hinge has none"
     ):
         job.node(2)
+    job = plan(load({"data": "synthetic:classes=2", "ranks": 4, "task": "softmax", "algorithm": "mocha"}))
+    with pytest.raises(CompatibilityError, match=r"'mocha' works on the dual of a task, .* rank 1's Softmax has none"):
+        job.node(1)
     job = plan(load({"data": "synthetic:classes=2", "ranks": 4, "task": "hinge"}))
     with pytest.raises(CompatibilityError, match=r"Give one: diffusion:step_size=0\.1/sqrt\(t\)\."):
         job.node(0)
