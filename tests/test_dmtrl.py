@@ -16,7 +16,7 @@ from dmtl.simulator import simulate
 from tests.networks import network
 from tests.related import SHAPES, Problem, excess, models, problem, solved, tasks
 
-STEPS = {"hinge": 500, "least-squares": 250, "logistic": 250}
+STEPS = {"hinge": 500, "least-squares": 120, "logistic": 150}
 CASES = [(kind, shape) for kind in ("hinge", "least-squares") for shape in SHAPES] + [("logistic", "random")]
 
 
@@ -25,6 +25,23 @@ def test_dmtrl_ends_at_the_minimiser(kind, shape):
     graph = SHAPES[shape]
     here = problem(kind, graph, 1.0, 0.1)
     assert abs(excess(here, solved(here, graph, DMTRL(), 2 * STEPS[kind]))) < 1e-8
+
+
+@pytest.mark.parametrize(("kind", "rounds"), [("hinge", 1000), ("least-squares", 600)])
+@pytest.mark.parametrize("trouble", ["late", "lost"])
+def test_late_and_lost_messages_change_the_way_of_dmtrl_and_not_the_end(kind, rounds, trouble):
+    graph = SHAPES["random"]
+    here = problem(kind, graph, 1.0, 0.1)
+
+    def late(round, source, target):
+        return min(round, (round * 5 + source * 3 + target) % 8)
+
+    def lost(round, source, target):
+        return -1 if (round * 7 + source * 5 + target) % 10 < 3 else 0
+
+    link = late if trouble == "late" else lost
+    states = simulate(network(graph, DMTRL(), here.tasks, ageing=link, reach=7), rounds)
+    assert abs(excess(here, models(states))) < 1e-8
 
 
 @pytest.mark.parametrize(("kind", "shape"), CASES)

@@ -51,7 +51,8 @@ class DMTRL:
 
     What is ours: the paper's server holds B = [X_t'alpha_t/m] and hands out W = B K^-1 / strength, which is a sum over
     all tasks; here K, which is sparse, takes the place of its inverse. The ridge is met exactly. The last word stands
-    in for a message that does not come; what that does on the way is not proved.
+    in for a message that is late or lost: the limit is the same, measured to 1e-8 with three in ten lost and with
+    delays of up to seven rounds, and not proved; the bound then holds only in rounds in which all came.
     With relations=learned the precision is learnt, the inverse of Omega >= 0 with trace 1, and all tasks are related.
     The least over Omega is the squared trace norm of W, so the joint optimum, to which the paper's turns go, is found
     by the replicated master: FISTA on sum f_t + strength/2 |W|_*^2 + strength delta/2 |W|_F^2, with d (d + 1) / 2
@@ -73,7 +74,7 @@ class DMTRL:
     relations: Literal["graph", "learned"] = "graph"
     """the precision: that of the graph, or learned with the models"""
 
-    needs: ClassVar[Needs] = Needs.DUAL | Needs.EDGEWISE | Needs.UNDIRECTED | Needs.UNSCREENED | Needs.FRESH
+    needs: ClassVar[Needs] = Needs.DUAL | Needs.EDGEWISE | Needs.UNDIRECTED | Needs.UNSCREENED
 
     def __post_init__(self) -> None:
         check_precision("dmtrl", self.strength, self.delta)
