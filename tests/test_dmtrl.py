@@ -104,6 +104,15 @@ def test_every_iterate_of_pmtl_is_that_of_fista_on_the_whole_dual(kind, shape):
             assert np.allclose(state.alpha, alpha, rtol=0, atol=1e-11)
 
 
+def test_the_solve_of_pmtl_keeps_rounding_small_on_a_large_graph_with_a_bad_condition():
+    """20 eigenvalues, the largest 3600 times the smallest."""
+    graph = nx.cycle_graph(40)
+    here, method = problem("least-squares", graph, 100.0, 1e-3), PMTL(100.0, 1e-3).charted(chart(graph))
+    assert len(method.values) == 20
+    w = solved(here, graph, method, 10 * 20)
+    assert np.allclose(w, fista(here, 100.0 * 1e-3, 10)[-1][0], rtol=0, atol=1e-12)
+
+
 def fista(here: Problem, floor: float, steps: int):
     """W(alpha_k) and alpha_(k + 1) of each step, all tasks in one place, by a dense inverse."""
     ridge = here.tasks[0].settings.l2
