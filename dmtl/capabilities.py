@@ -14,6 +14,7 @@ __all__ = [
     "Certified",
     "Convex",
     "Curved",
+    "Dual",
     "Ending",
     "Gathering",
     "Halving",
@@ -98,6 +99,31 @@ class Curved(Protocol):
 
     def curvature(self, w: Vec) -> Mat:
         """The Hessian of the full-batch loss at ``w``, (d, d), in double precision."""
+
+
+@runtime_checkable
+class Dual(Protocol):
+    """A task whose loss is a mean over rows and a ridge: f(w) = 1/m sum_i phi_i(x_i'w) + ridge/2 |w|^2, phi_i convex.
+
+    Its dual has one number alpha_i per row, and -alpha_i is a slope of phi_i; 0 is feasible.
+    """
+
+    @property
+    def rows(self) -> Mat:
+        """(m, d) the rows x_i of the full batch, as ``w`` sees them."""
+
+    @property
+    def ridge(self) -> float:
+        """Weight of |w|^2 / 2 in the loss."""
+
+    def conjugate(self, alpha: Vec) -> float:
+        """1/m sum_i phi_i*(-alpha_i), phi_i* the convex conjugate; infinite where ``alpha`` (m,) is not feasible."""
+
+    def dual_step(self, row: int, alpha: float, z: float, q: float) -> float:
+        """argmax over b of -phi_i*(-b) - z (b - alpha) - q/2 (b - alpha)^2, for one row i; q at least 0."""
+
+    def dual_steps(self, alpha: Vec, z: Vec, q: float) -> Vec:
+        """The same for all rows at once, (m,); q above 0."""
 
 
 @runtime_checkable

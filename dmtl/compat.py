@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dmtl.algorithms.certified import EXACT, CertifiedStop
-from dmtl.capabilities import Certified, Curved, Halving, Judging, Knowing, Limited, Proximable, Smooth
+from dmtl.capabilities import Certified, Curved, Dual, Halving, Judging, Knowing, Limited, Proximable, Smooth
 from dmtl.changing import Changing
 from dmtl.config import Config
 from dmtl.errors import CompatibilityError
@@ -135,6 +135,11 @@ def check_node(algorithm: Algorithm[Any], screen: Screen, task: Task, rank: int,
         )
     if isinstance(algorithm, CertifiedStop) and (lack := algorithm.lacks(task)):
         raise CompatibilityError(f"rank {rank} has no certificate for --stop, which needs {lack}; or leave it out.")
+    if Needs.DUAL in algorithm.needs and not isinstance(task, Dual):
+        raise CompatibilityError(
+            f"{name!r} works on the dual of a task, a number per row, and rank {rank}'s {task_name} has none. "
+            f"Use the task 'hinge', 'least-squares' or 'logistic'."
+        )
     if getattr(algorithm, "step_size", 0.0) is None and not isinstance(task, Smooth):
         raise CompatibilityError(
             f"{name!r} takes its step size from the task, and rank {rank}'s {task_name} has no smooth gradient. "

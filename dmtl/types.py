@@ -67,6 +67,8 @@ class Needs(enum.Flag):
     """counts on every link in every round: it works with the spectrum of the graph"""
     CURVED = enum.auto()
     """the task knows its Hessian"""
+    DUAL = enum.auto()
+    """the task's loss is a mean over rows, with a dual that has a number per row"""
 
 
 class View(NamedTuple):

@@ -33,9 +33,15 @@ class Quadratic:
     hessian: np.ndarray
     b: np.ndarray
     values: np.ndarray = field(init=False)
+    rows: np.ndarray = field(init=False)
+    """(d, d) X: loss(w) = |X w - y|^2 / (2 d) + ridge / 2 |w|^2 + constant"""
+    ridge: float = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "values", np.linalg.eigvalsh(self.hessian))
+        object.__setattr__(self, "ridge", float(self.values[0]) / 2)
+        bare = self.dim * (self.hessian - self.ridge * np.eye(self.dim))
+        object.__setattr__(self, "rows", np.linalg.cholesky(bare).T)
 
     @property
     def dim(self) -> int:
@@ -69,6 +75,22 @@ class Quadratic:
     def prox(self, v, rho):
         left = self.hessian + rho * np.eye(self.dim)
         return np.linalg.solve(left, self.hessian @ self.b + rho * v)
+
+    @property
+    def targets(self):
+        """(d,) y."""
+        return np.linalg.solve(self.rows.T, self.dim * self.hessian @ self.b)
+
+    def conjugate(self, alpha):
+        y = self.targets
+        constant = self.b @ self.hessian @ self.b / 2 - y @ y / (2 * self.dim)
+        return float(np.mean(alpha * (alpha / 2 - y))) - constant
+
+    def dual_step(self, row, alpha, z, q):
+        return alpha + (float(self.targets[row]) - z - alpha) / (1 + q)
+
+    def dual_steps(self, alpha, z, q):
+        return alpha + (self.targets - z - alpha) / (1 + q)
 
     def evaluate(self, w):
         return {"distance": float(np.linalg.norm(w - self.b))}

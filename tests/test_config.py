@@ -126,6 +126,9 @@ def test_a_task_without_what_the_method_needs_is_refused_with_the_way_out():
     job = plan(load({"data": "synthetic:classes=2", "ranks": 4, "task": "hinge", "algorithm": "dsml"}))
     with pytest.raises(CompatibilityError, match=r"'dsml' needs a task that knows its Hessian and rank 1's Hinge does"):
         job.node(1)
+    job = plan(load({"data": "synthetic:classes=2", "ranks": 4, "task": "softmax", "algorithm": "mocha"}))
+    with pytest.raises(CompatibilityError, match=r"'mocha' works on the dual of a task, .* rank 1's Softmax has none"):
+        job.node(1)
     job = plan(load({"data": "synthetic:classes=2", "ranks": 4, "task": "hinge"}))
     with pytest.raises(CompatibilityError, match=r"Give one: diffusion:step_size=0\.1/sqrt\(t\)\."):
         job.node(0)

@@ -26,6 +26,7 @@ NEEDS = {
     Needs.SMOOTH: "a task with a smooth gradient",
     Needs.STATIC: "the same links in every round",
     Needs.CURVED: "a task that knows its Hessian",
+    Needs.DUAL: "a task with a dual, a number per row",
 }
 """What a method asks of its surroundings, in words."""
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dmtl.types import Vec
 
-__all__ = ["Chart", "Charted", "chart"]
+__all__ = ["Chart", "Charted", "chart", "spectrum"]
 
 _SAME = 1e-9
 """eigenvalues nearer to each other, relatively to the largest, are one"""
@@ -47,12 +47,17 @@ def chart(graph: nx.Graph) -> Chart:
     links = [tuple(sorted(edge)) for edge in graph.edges if edge[0] != edge[1]]
     edges = np.array(sorted(links), np.int64).reshape(-1, 2)
     couplings = np.array([graph.edges[s, t].get("weight", 1.0) for s, t in edges], np.float64)
-    laplacian = np.zeros((n, n))
-    for s, t in edges:
-        laplacian[[s, t], [s, t]] += 1
-        laplacian[[s, t], [t, s]] -= 1
-    values = np.linalg.eigvalsh(laplacian)[1:]
-    return Chart(n, nx.diameter(graph) if n > 1 else 0, _leja(_distinct(values)), edges, couplings)
+    values = spectrum(n, edges, np.ones(len(edges)))
+    return Chart(n, nx.diameter(graph) if n > 1 else 0, values, edges, couplings)
+
+
+def spectrum(ranks: int, edges: NDArray[np.int64], weights: Vec) -> tuple[float, ...]:
+    """Distinct eigenvalues but 0 of the Laplacian of a connected graph with these ``weights`` (m,), in Leja order."""
+    laplacian = np.zeros((ranks, ranks))
+    for (s, t), a in zip(edges, weights, strict=True):
+        laplacian[[s, t], [s, t]] += a
+        laplacian[[s, t], [t, s]] -= a
+    return _leja(_distinct(np.linalg.eigvalsh(laplacian)[1:]))
 
 
 def _distinct(values: Vec) -> list[float]:

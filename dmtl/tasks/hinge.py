@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,9 @@ from dmtl.tasks.linear import (
 from dmtl.types import Mat, Vec
 
 __all__ = ["Hinge", "HingeTask"]
+
+_TINY = 1e-300
+"""a row of zeros has no curvature"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,32 @@ class HingeTask:
     def half_losses(self, models: Mat, which: int) -> Mat:
         """Losses of ``models`` (m, d) on one half, (m, rows)."""
         return judge(half(self.parts, which), models, _row_losses)
+
+    @property
+    def rows(self) -> Mat:
+        """The training rows, with the bias column."""
+        return self.parts.train.x
+
+    @property
+    def ridge(self) -> float:
+        """l2."""
+        return self.settings.l2
+
+    def conjugate(self, alpha: Vec) -> float:
+        """-mean(y alpha) where all y alpha are in [0, 1]."""
+        share = self.parts.train.y * alpha
+        return -float(np.mean(share)) if ((share >= 0) & (share <= 1)).all() else math.inf
+
+    def dual_step(self, row: int, alpha: float, z: float, q: float) -> float:
+        """y clip(y alpha + (1 - y z) / q, 0, 1)."""
+        y = float(self.parts.train.y[row])
+        return y * min(max(y * alpha + (1 - y * z) / max(q, _TINY), 0.0), 1.0)
+
+    def dual_steps(self, alpha: Vec, z: Vec, q: float) -> Vec:
+        """The same for all rows."""
+        y = self.parts.train.y
+        moved: Vec = y * np.clip(y * alpha + (1 - y * z) / q, 0.0, 1.0)
+        return moved
 
     @property
     def held_out_rows(self) -> int:

@@ -126,6 +126,29 @@ class LeastSquaresTask:
         return (v - self.vectors @ step).astype(v.dtype, copy=False)
 
     @property
+    def rows(self) -> Mat:
+        """The training rows, with the bias column."""
+        return self.parts.train.x
+
+    @property
+    def ridge(self) -> float:
+        """l2."""
+        return self.settings.l2
+
+    def conjugate(self, alpha: Vec) -> float:
+        """mean(alpha^2 / 2 - y alpha): every alpha is feasible."""
+        return float(np.mean(alpha * (alpha / 2 - self.parts.train.y)))
+
+    def dual_step(self, row: int, alpha: float, z: float, q: float) -> float:
+        """alpha + (y - z - alpha) / (1 + q)."""
+        return alpha + (float(self.parts.train.y[row]) - z - alpha) / (1 + q)
+
+    def dual_steps(self, alpha: Vec, z: Vec, q: float) -> Vec:
+        """The same for all rows."""
+        moved: Vec = alpha + (self.parts.train.y - z - alpha) / (1 + q)
+        return moved
+
+    @property
     def held_out_rows(self) -> int:
         """How many rows it can judge models on."""
         return len(self.parts.held_out.y)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,11 @@ from dmtl.tasks.newton import Function, newton
 from dmtl.types import Mat, Vec
 
 __all__ = ["Logistic", "LogisticTask"]
+
+_STEPS = 100
+_CLOSE = 1e-15
+"""relative change of a Newton step at which it has ended"""
+_TINY = 1e-300
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +136,32 @@ class LogisticTask:
         return newton(Function(value, gradient, solve, self.smoothness + rho), v)
 
     @property
+    def rows(self) -> Mat:
+        """The training rows, with the bias column."""
+        return self.parts.train.x
+
+    @property
+    def ridge(self) -> float:
+        """l2."""
+        return self.settings.l2
+
+    def conjugate(self, alpha: Vec) -> float:
+        """mean(p log p + (1 - p) log(1 - p)), p = y alpha, where all p are in [0, 1]."""
+        p = np.asarray(self.parts.train.y * alpha, np.float64)
+        return -float(np.mean(_entropy(p))) if ((p >= 0) & (p <= 1)).all() else math.inf
+
+    def dual_step(self, row: int, alpha: float, z: float, q: float) -> float:
+        """y p, p the root of log(p / (1 - p)) + y z + q (p - y alpha)."""
+        y = float(self.parts.train.y[row])
+        return y * _share(q * y * alpha - y * z, q)
+
+    def dual_steps(self, alpha: Vec, z: Vec, q: float) -> Vec:
+        """The same for all rows."""
+        y = self.parts.train.y
+        levels = y * (q * alpha - z)
+        return y * np.fromiter((_share(level, q) for level in levels.tolist()), y.dtype, len(y))
+
+    @property
     def held_out_rows(self) -> int:
         """How many rows it can judge models on."""
         return len(self.parts.held_out.y)
@@ -147,6 +179,32 @@ def _doubt(margin: Vec) -> Vec:
     """sigmoid(-margin), (m,), the probability of the wrong label, without overflow."""
     share: Vec = np.exp(-np.logaddexp(0.0, margin))
     return share
+
+
+def _share(level: float, q: float) -> float:
+    """sigmoid(s), s the root of s + q sigmoid(s) - level: Newton steps inside an interval that shrinks."""
+    low, high = level - q, level
+    s = min(max(0.0, low), high)
+    for _ in range(_STEPS):
+        p = _sigmoid(s)
+        rest = s + q * p - level
+        low, high = (s, high) if rest < 0 else (low, s)
+        after = s - rest / (1 + q * p * (1 - p))
+        after = after if low <= after <= high else (low + high) / 2
+        if abs(after - s) <= _CLOSE * (1 + abs(s)):
+            return _sigmoid(after)
+        s = after
+    return _sigmoid(s)
+
+
+def _sigmoid(s: float) -> float:
+    return 1 / (1 + math.exp(-s)) if s >= 0 else math.exp(s) / (1 + math.exp(s))
+
+
+def _entropy(p: Vec) -> Vec:
+    """-p log p - (1 - p) log(1 - p), 0 at both ends."""
+    rest = 1 - p
+    return -(p * np.log(np.maximum(p, _TINY)) + rest * np.log(np.maximum(rest, _TINY)))
 
 
 def _row_losses(part: Part, w: Vec) -> Vec:

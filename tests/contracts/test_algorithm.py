@@ -34,6 +34,9 @@ UNCOUPLED: dict[str, dict[str, object]] = {
     "robust-mtl": {"low_rank": 0.0},
     "smtl": {"penalty": LowRank(0.0)},
     "trace-norm": {"strength": 0.0},
+    "dmtrl": {"strength": 0.0},
+    "mocha": {"strength": 0.0},
+    "pmtl": {"strength": 0.0},
 }
 """settings with which a rank alone learns its own task, of those that penalise it even then"""
 
@@ -49,7 +52,7 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
 
 ALGORITHMS = [*names("algorithm"), *VARIANTS]
 
-DRAWS = {"pairwise-gossip"}
+DRAWS = {"mocha", "pairwise-gossip"}
 """those that draw by rank, and so draw something else for a rank that is renumbered"""
 
 

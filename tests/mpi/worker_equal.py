@@ -32,6 +32,7 @@ ALGORITHMS = (
     "dnsp:rank=2,power_steps=1",
     "dsml",
     "frank-wolfe:power_steps=2",
+    "dmtrl",
     "gradient-tracking",
     "clustered",
     "hierarchical",
@@ -44,6 +45,8 @@ ALGORITHMS = (
     "network-lasso:strength=0.1",
     "pdmm",
     "shared-subspace:rank=2,warm_up=4",
+    "mocha:passes=0.5,least=0.1,drop=0.2",
+    "pmtl",
 )
 SETTINGS = {
     "balance": "gamma=2",
