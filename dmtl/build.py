@@ -176,8 +176,11 @@ def plan(config: Config, ranks: int = 0) -> Plan:
     parts = _screens(config.screen)
     screen: Screen = Piped(tuple(parts[:-1]), parts[-1]) if len(parts) > 1 else parts[0]
     conditions = _conditions(config, ranks)
-    warnings = check_graph(made["algorithm"], screen, topology, lies, config)
-    warnings += check_links(made["algorithm"], conditions, config)
+    algorithm = made["algorithm"]
+    if isinstance(algorithm, Charted) and not graph.is_directed():  # of a directed one there is no chart
+        algorithm = algorithm.charted(chart(graph))
+    warnings = check_graph(algorithm, screen, topology, lies, config)
+    warnings += check_links(algorithm, conditions, config)
     warnings += check_changing(screen, changing, lies, config) if changing else []
     explicit = msgspec.structs.replace(
         config,
@@ -187,8 +190,7 @@ def plan(config: Config, ranks: int = 0) -> Plan:
         byzantine=[_told(group, lie) for group, lie in groups],
         **{kind: describe(kind.replace("_", "-"), piece) for kind, piece in made.items()},
     )
-    algorithm, task = made["algorithm"], made["task"]
-    algorithm = algorithm.charted(chart(graph)) if isinstance(algorithm, Charted) else algorithm
+    task = made["task"]
     if config.stop:
         gap = parse_stop(config.stop)
         check_stop(algorithm, config)

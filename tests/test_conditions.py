@@ -25,7 +25,7 @@ from dmtl.virtual import simulate_async
 DATA = ("--data", "synthetic:rows=20,features=4", "--ranks", "6", "--rounds", "30")
 BASE = {"data": "synthetic:rows=20,features=4", "ranks": 6, "rounds": 30}
 FRESH = [name for name in names("algorithm") if Needs.FRESH in find("algorithm", name).needs]
-STATIC = [name for name in names("algorithm") if Needs.STATIC in find("algorithm", name).needs]
+CHARTED = [name for name in names("algorithm") if not hasattr(find("algorithm", name), "step")]
 FLAGS = {
     "link": ("--link", "age=4,drop=0.1"),
     "lossy": ("--link", "drop=0.2"),
@@ -235,7 +235,7 @@ def warnings(**settings) -> tuple[str, ...]:
 
 
 def test_lost_messages_are_warned_of_where_the_error_stays_and_closed_links_are_not():
-    for name in sorted({*FRESH} - {*STATIC}):
+    for name in sorted({*FRESH} - {*CHARTED}):
         said = warnings(algorithm=name, link="drop=0.1")
         assert any("where some are lost it ends somewhere else" in line for line in said) == (name != "pdmm")
         assert warnings(algorithm=name, splits=["0-2|3-5@1-2"], join="1@5", time_varying="matching") == ()

@@ -82,6 +82,14 @@ def row(state) -> np.ndarray:
     return Relationship().charted(chart(GRAPHS["pair"])).tell(state.model, state.view)["relations"]
 
 
+def test_the_factorised_form_ends_where_the_replicated_one_does():
+    graph, tasks = GRAPHS["random"], quadratics(8)
+    here = problem(tasks, LowRank(0.6), chart(graph))
+    states = simulate(network(graph, TraceNorm(0.6, "factorised", 4), tasks), 3000)
+    reached, least = here.objective(np.stack([state.x for state in states], axis=1)), here.objective(minimiser(here))
+    assert -1e-12 <= reached - least <= 1e-8 * least
+
+
 def test_every_rank_learns_the_row_of_the_covariance_that_is_its_neighbourhoods():
     graph, tasks = GRAPHS["random"], quadratics(8)
     here = chart(graph)

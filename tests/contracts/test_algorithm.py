@@ -47,6 +47,7 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
     "diffusion with momentum": ("diffusion", {"momentum": 0.5}),
     "gradient-tracking with a leak and a cap": ("gradient-tracking", {"leak": 0.1, "cap": 1.0}),
     "pdmm with a cap": ("pdmm", {"cap": 0.3}),
+    "trace-norm, factorised": ("trace-norm", {"form": "factorised", "strength": 0.0}),
 }
 """settings that make another method of one"""
 

@@ -42,6 +42,7 @@ ALGORITHMS = (
     "robust-mtl",
     "smtl",
     "trace-norm",
+    "trace-norm:form=factorised,rank=2",
     "network-lasso:strength=0.1",
     "pdmm",
     "shared-subspace:rank=2,warm_up=4",
