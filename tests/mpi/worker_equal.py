@@ -29,6 +29,12 @@ ALGORITHMS = (
     "pairwise-gossip",
     "gradient-tracking",
     "joint-sparse",
+    "nids:penalty=(robust:low_rank=0.1)",
+    "pg-extra:penalty=(clustered:k=2)",
+    "extra",
+    "dadmm:penalty=(l1:strength=0.01),common=true",
+    "dirty:engine=dadmm",
+    "mean-regularised:engine=extra",
     "network-lasso:strength=0.1",
     "pdmm",
 )
