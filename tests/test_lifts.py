@@ -108,7 +108,7 @@ def test_filled_is_the_nearest_point_within_the_bounds(high):
 
 @pytest.mark.parametrize("lift", LIFTS, ids=names)
 def test_proximal_maps_are_firmly_nonexpansive(lift):
-    points = [lift.prox(u, z, 0.7) + (u, z) for u, z in pairs(lift, 12)]
+    points = [(*lift.prox(u, z, 0.7), u, z) for u, z in pairs(lift, 12)]
     for a, b, u, z in points:
         for c, d, s, y in points:
             near = np.concatenate((a - c, (b - d).ravel()))
@@ -179,7 +179,9 @@ def test_each_penalty_has_its_lift_and_its_parts_theirs():
 
 @pytest.mark.parametrize("penalty", [Entries(), Columns(), Laplacian(), Fused(), SparseLowRank()], ids=names)
 def test_a_penalty_without_a_lift_is_refused_in_a_sentence_that_names_the_others(penalty):
-    with pytest.raises(ConfigError, match=r"'nids' has penalty=.*no lifted form. .*: clustered, dirty, l1inf, l21, mean"):
+    with pytest.raises(
+        ConfigError, match=r"'nids' has penalty=.*no lifted form. .*: clustered, dirty, l1inf, l21, mean"
+    ):
         check_lift("nids", penalty)
 
 
