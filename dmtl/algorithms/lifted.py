@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, cast
 from dmtl.capabilities import Smooth
 from dmtl.consensus.chart import Chart
 from dmtl.lifts.lift import Lift, Pair
+from dmtl.penalties.penalty import columns
 from dmtl.types import Inbox, Mat, Mix, Needs, Task, Vec, View
 
 __all__ = ["NEEDS", "Engine", "Lifted", "Local", "State"]
@@ -98,7 +99,8 @@ class Lifted:
         here = Local(self.lift, task, state.steepness)
         mixed = (self.engine.said(state.inner) + mix()) / 2
         inner = self.engine.moved(state.inner, mixed, here)
-        return state._replace(x=self.lift.model(inner.u, inner.z), inner=inner)
+        column = self.lift.column(inner.u, inner.z)
+        return state._replace(x=columns(column, len(column) // task.dim), inner=inner)
 
     def column(self, state: State) -> Vec:
         """(D,) the rank's column of W: the model, or its two parts."""

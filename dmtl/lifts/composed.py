@@ -48,7 +48,7 @@ class Composed:
     def column(self, u: Vec, z: Mat) -> Vec:
         """P above q."""
         upper, lower = _parts(u)
-        return np.concatenate((self.lift.model(upper, z), lower))
+        return np.concatenate((self.lift.column(upper, z), lower))
 
     def steepness(self, smoothness: float) -> float:
         """That of p's lift and that of the loss: both parts add to the model."""

@@ -36,10 +36,10 @@ class Lift(Protocol):
         """u (p,) and z (copies, q) at the model ``x0`` (d,), the same on all ranks."""
 
     def model(self, u: Vec, z: Mat) -> Vec:
-        """(d,) the model."""
+        """(d,) the model as the loss sees it."""
 
     def column(self, u: Vec, z: Mat) -> Vec:
-        """(D,) the rank's column of W: the model, or its upper part above its lower part."""
+        """(D,) the rank's column of W as it is reported: the model, or its upper part above its lower part."""
 
     def steepness(self, smoothness: float) -> float:
         """Lipschitz constant of the smooth part's gradient, where that of the loss is ``smoothness``."""
