@@ -62,7 +62,7 @@ def check_links(algorithm: Algorithm[Any], conditions: Conditions, config: Confi
     if Needs.STATIC in algorithm.needs and any(changes.values()):
         what = next(what for what, there in changes.items() if there)
         raise CompatibilityError(
-            f"{name!r} makes exact averages, which needs every link in every round, and there is {what}. "
+            f"{name!r} counts on every link in every round, and there is {what}. "
             f"Leave it out, or use 'laplacian' or 'diffusion'."
         )
     if config.time_varying and conditions.link.age:

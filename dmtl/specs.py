@@ -22,7 +22,7 @@ __all__ = ["PIECES", "Spec", "describe", "make", "parse", "parse_chain", "settin
 Spec = dict[str, Any]
 """``name`` and the settings that were given; the key '' is a value without a key, which goes to the first field"""
 
-PIECES: Mapping[Any, str] = {Attack: "attack", Penalty: "penalty"}
+PIECES: Mapping[Any, str] = {Attack: "attack", Penalty: "penalty", Penalty | None: "penalty"}
 """Types of settings that are pieces themselves, and the kinds of these"""
 
 

@@ -11,7 +11,10 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "dmtl"
 LAYERS = (
-    ("errors", "types", "capabilities", "verdicts", "rng", "schedules", "mailbox", "sums", "penalties", "consensus"),
+    (
+        *("errors", "types", "capabilities", "verdicts", "rng", "schedules", "mailbox", "sums"),
+        *("penalties", "lifts", "consensus"),
+    ),
     (
         *("links", "topology", "robustness", "agreement", "quality", "changing"),
         *("graphs", "algorithms", "screens", "attacks", "tasks", "data", "time_varying"),

@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 
 from dmtl.mailbox import nothing
-from dmtl.penalties.spectral import LowRank
+from dmtl.penalties.norms import Rows
+from dmtl.penalties.quadratic import Mean
+from dmtl.penalties.spectral import LowRank, SquaredNuclear
+from dmtl.penalties.sums import RobustFeatures
 from dmtl.registry import find, names
 from dmtl.results import flatten, portable, restore
 from dmtl.runner import run
@@ -28,6 +31,7 @@ UNCOUPLED: dict[str, dict[str, object]] = {
     "dsml": {"threshold": 0.0},
     "central-pnopt": {"penalty": LowRank(0.0)},
     "central-sparsa": {"penalty": LowRank(0.0)},
+    "dirty": {"shared": 0.0, "own": 0.0},
     "joint-sparse": {"strength": 0.0},
     "relationship": {"strength": 0.0},
     "rmtfl": {"features": 0.0},
@@ -46,8 +50,13 @@ SUBLINEAR = {"frank-wolfe"}
 VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
     "diffusion with momentum": ("diffusion", {"momentum": 0.5}),
     "gradient-tracking with a leak and a cap": ("gradient-tracking", {"leak": 0.1, "cap": 1.0}),
+    "dadmm of a penalty": ("dadmm", {"penalty": Rows(0.0)}),
+    "extra of a penalty": ("extra", {"penalty": Mean(0.3)}),
+    "nids of a penalty": ("nids", {"penalty": LowRank(0.0)}),
+    "nids of two copies": ("nids", {"penalty": SquaredNuclear(0.0)}),
     "pdmm with a cap": ("pdmm", {"cap": 0.3}),
     "trace-norm, factorised": ("trace-norm", {"form": "factorised", "strength": 0.0}),
+    "pg-extra of a penalty": ("pg-extra", {"penalty": RobustFeatures(0.0, 0.0)}),
 }
 """settings that make another method of one"""
 
