@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from dmtl.types import Mat, Task, Vec, View
 
 __all__ = [
+    "Clipping",
     "Convex",
+    "Counted",
     "Gathering",
     "Halving",
     "Judging",
@@ -48,6 +50,30 @@ class Gathering(Protocol):
 
     def gathered(self, tasks: Sequence[Task], chart: Any) -> Sequence[Any]:
         """The algorithm of each rank, which has them; ``chart`` is the graph's ``consensus.chart.Chart``."""
+
+
+@runtime_checkable
+class Counted(Protocol):
+    """A task that knows from how many rows it learns."""
+
+    @property
+    def rows(self) -> int:
+        """How many rows the full-batch loss is a mean over."""
+
+
+@runtime_checkable
+class Clipping(Protocol):
+    """A task that can bound what a single row does to its gradient, as differential privacy asks."""
+
+    @property
+    def rows(self) -> int:
+        """How many rows the full-batch loss is a mean over."""
+
+    def clipped_grad(self, w: Vec, clip: float, order: int) -> Vec:
+        """The full-batch gradient, that of each row's loss shortened to ``clip`` in the 1- or 2-norm; (d,).
+
+        What does not depend on any row, the ridge, is left as it is.
+        """
 
 
 @runtime_checkable

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dmtl.capabilities import Halving, Judging, Knowing, Limited, Proximable, Smooth
+from dmtl.capabilities import Clipping, Halving, Judging, Knowing, Limited, Proximable, Smooth
 from dmtl.changing import Changing
 from dmtl.config import Config
 from dmtl.errors import CompatibilityError
@@ -117,6 +117,11 @@ def check_node(algorithm: Algorithm[Any], screen: Screen, task: Task, rank: int,
         raise CompatibilityError(
             f"{name!r} needs a task with a smooth gradient and rank {rank}'s {task_name} has none. "
             f"Use the task 'least-squares', 'logistic' or 'softmax'."
+        )
+    if getattr(algorithm, "epsilon", None) is not None and not isinstance(task, Clipping):
+        raise CompatibilityError(
+            f"{name!r} with an epsilon needs a task that clips each row's gradient, and rank {rank}'s {task_name} does "
+            f"not. Use the task 'least-squares', 'logistic', 'softmax' or 'hinge', or leave epsilon out."
         )
     if getattr(algorithm, "step_size", 0.0) is None and not isinstance(task, Smooth):
         raise CompatibilityError(

@@ -28,9 +28,11 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "joint-sparse": "dmtl.algorithms.joint_sparse:JointSparse",
             "laplacian": "dmtl.algorithms.laplacian:Laplacian",
             "local": "dmtl.algorithms.local:Local",
+            "model-propagation": "dmtl.algorithms.model_propagation:ModelPropagation",
             "network-lasso": "dmtl.algorithms.network_lasso:NetworkLasso",
             "pairwise-gossip": "dmtl.algorithms.pairwise_gossip:PairwiseGossip",
             "pdmm": "dmtl.algorithms.pdmm:PDMM",
+            "private-coordinate-descent": "dmtl.algorithms.coordinate_descent:PrivateCoordinateDescent",
         },
         "attack": {
             "alie": "dmtl.attacks.alie:ALIE",

@@ -32,6 +32,7 @@ class Quadratic:
 
     hessian: np.ndarray
     b: np.ndarray
+    rows: int = 1
     values: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:

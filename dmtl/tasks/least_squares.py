@@ -11,6 +11,7 @@ from dmtl.tasks.linear import (
     Part,
     Parts,
     check_settings,
+    clipped_mean,
     draw,
     half,
     half_grads,
@@ -91,6 +92,11 @@ class LeastSquaresTask:
         """Modulus of the full-batch loss: sigma_min^2 / m + l2."""
         return float(self.values[0])
 
+    @property
+    def rows(self) -> int:
+        """How many rows the loss is a mean over."""
+        return len(self.parts.train.y)
+
     def loss(self, w: Vec, rng: np.random.Generator | None = None) -> float:
         """Objective at ``w`` (d,)."""
         return _half_square(draw(self.parts.train, self.settings.batch, rng), w) + self.settings.l2 / 2 * float(w @ w)
@@ -102,6 +108,11 @@ class LeastSquaresTask:
     def _gradient(self, part: Part, w: Vec) -> Vec:
         x, y = part
         return x.T @ (x @ w - y) / len(y) + self.settings.l2 * w
+
+    def clipped_grad(self, w: Vec, clip: float, order: int) -> Vec:
+        """The full-batch gradient with each row's part shortened to ``clip``, (d,)."""
+        x, y = self.parts.train
+        return clipped_mean(x, (x @ w - y)[:, None], clip, order) + self.settings.l2 * w
 
     def half_grads(self, pair: Mat, rng: np.random.Generator | None = None) -> Mat:
         """Gradients (2, d) on half 0 of the rows at ``pair[0]`` and on half 1 at ``pair[1]``."""

@@ -29,8 +29,11 @@ ALGORITHMS = (
     "pairwise-gossip",
     "gradient-tracking",
     "joint-sparse",
+    "model-propagation:full_rows=10",
     "network-lasso:strength=0.1",
     "pdmm",
+    "private-coordinate-descent:wake=0.5",
+    "private-coordinate-descent:epsilon=0.5,delta=0.01,step_size=0.1",
 )
 SETTINGS = {
     "balance": "gamma=2",
