@@ -27,15 +27,18 @@ UNCOUPLED: dict[str, dict[str, object]] = {
 """settings with which a rank alone learns its own task, of those that penalise it even then"""
 
 VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
+    "collaborative in pairs": ("collaborative", {"gossip": True}),
     "diffusion with momentum": ("diffusion", {"momentum": 0.5}),
     "gradient-tracking with a leak and a cap": ("gradient-tracking", {"leak": 0.1, "cap": 1.0}),
+    "laplacian-diffusion of three hops": ("laplacian-diffusion", {"polynomial": "0.2 0 0.1"}),
     "pdmm with a cap": ("pdmm", {"cap": 0.3}),
+    "private-coordinate-descent, some asleep": ("private-coordinate-descent", {"wake": 0.5}),
 }
 """settings that make another method of one"""
 
 ALGORITHMS = [*names("algorithm"), *VARIANTS]
 
-DRAWS = {"pairwise-gossip"}
+DRAWS = {"pairwise-gossip", "collaborative in pairs", "private-coordinate-descent, some asleep"}
 """those that draw by rank, and so draw something else for a rank that is renumbered"""
 
 

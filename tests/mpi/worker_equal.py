@@ -23,8 +23,11 @@ from dmtl.transports.sync import connect
 ROUNDS = 12
 ALGORITHMS = (
     "local",
+    "collaborative:full_rows=10",
+    "collaborative:gossip=true",
     "diffusion",
     "laplacian:strength=0.5",
+    "laplacian-diffusion:polynomial=0.5 0.1",
     "amtl:relaxation=0.3,dynamic=true",
     "pairwise-gossip",
     "gradient-tracking",
