@@ -79,7 +79,9 @@ def check_links(algorithm: Algorithm[Any], conditions: Conditions, config: Confi
             "join, split, time-varying and link age count common rounds, and asynchronous ranks have none. "
             "Use --transport sync, or link delay, jitter and drop."
         )
-    if fresh and conditions.link.drop and name not in ("pdmm", "collaborative"):  # links that both ends know to be closed do no harm
+    if (
+        fresh and conditions.link.drop and name not in ("pdmm", "collaborative")
+    ):  # links that both ends know to be closed do no harm
         return [f"{name!r} needs every message; where some are lost it ends somewhere else, and the error stays."]
     return []
 
