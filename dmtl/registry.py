@@ -24,6 +24,7 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "central-fista": "dmtl.algorithms.central:CentralFISTA",
             "central-ista": "dmtl.algorithms.central:CentralISTA",
             "collaborative": "dmtl.algorithms.collaborative:Collaborative",
+            "dada": "dmtl.algorithms.dada:Dada",
             "diffusion": "dmtl.algorithms.diffusion:Diffusion",
             "gradient-tracking": "dmtl.algorithms.gradient_tracking:GradientTracking",
             "joint-sparse": "dmtl.algorithms.joint_sparse:JointSparse",

@@ -28,6 +28,7 @@ UNCOUPLED: dict[str, dict[str, object]] = {
 
 VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
     "collaborative in pairs": ("collaborative", {"gossip": True}),
+    "dada from the start": ("dada", {"pace": 1, "warm_up": 0}),
     "diffusion with momentum": ("diffusion", {"momentum": 0.5}),
     "gradient-tracking with a leak and a cap": ("gradient-tracking", {"leak": 0.1, "cap": 1.0}),
     "laplacian-diffusion of three hops": ("laplacian-diffusion", {"polynomial": "0.2 0 0.1"}),

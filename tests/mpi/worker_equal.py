@@ -25,6 +25,7 @@ ALGORITHMS = (
     "local",
     "collaborative:full_rows=10",
     "collaborative:gossip=true",
+    "dada:pace=1,warm_up=2,full_rows=10",
     "diffusion",
     "laplacian:strength=0.5",
     "laplacian-diffusion:polynomial=0.5 0.1",
