@@ -231,6 +231,8 @@ def _warnings(algorithm: Algorithm[Any], screen: Screen, liars: Collection[int],
             f"{name!r} has duals that a lie can drive without bound. Give it a cap, pdmm:cap=0.1, or use "
             f"'network-lasso'."
         )
+    if name in ("collaborative", "dada") and liars:
+        yield f"{name!r} has no bound on what a liar does to it. With liars use 'model-propagation' and a screen."
     if name == "pairwise-gossip" and liars:
         yield "'pairwise-gossip' takes its mean with a liar as with anybody. With liars use 'diffusion' and a screen."
 
