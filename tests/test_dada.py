@@ -123,6 +123,22 @@ def test_where_it_stops_the_graph_is_the_best_for_the_models_and_they_for_the_gr
     assert np.allclose(x, minimiser(learnt, tasks, 0.6, c), rtol=0, atol=1e-6)
 
 
+def test_what_was_lost_in_one_direction_is_made_good_once_messages_come_again():
+    here, tasks, method = coupled("random"), sized(8), Dada(0.6, 0.5, 0.4, pace=2, full_rows=10)
+
+    def lossy(round: int, source: int, target: int) -> int:
+        return -1 if round < 100 and (3 * round * round + 5 * source + 7 * target) % 11 < 3 else 0
+
+    prompt = simulate(network(here, method, tasks), 800)
+    apart = weights_of(here, simulate(network(here, method, tasks, ageing=lossy), 100))
+    late = simulate(network(here, method, tasks, ageing=lossy), 1100)
+    assert np.abs(apart - apart.T).max() > 1e-6
+    met = weights_of(here, late)
+    assert np.allclose(met, met.T, rtol=0, atol=1e-9)
+    assert np.allclose(met, weights_of(here, prompt), rtol=0, atol=1e-9)
+    assert np.allclose(models(late), models(prompt), rtol=0, atol=1e-9)
+
+
 def test_with_no_turn_of_the_graph_the_models_are_those_of_coordinate_descent():
     here, tasks = coupled("random"), sized(8)
     ours = simulate(network(here, Dada(0.7, pace=100, warm_up=0, full_rows=10), tasks), 50)

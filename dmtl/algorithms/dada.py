@@ -50,9 +50,10 @@ class Dada:
     What is ours: linear models on the whole vector in place of boosting over a shared dictionary; weights on the
     edges of the graph alone, where the paper draws peers from all; exact steps without a step size in place of a
     projected gradient whose step depends on the objective of all; the three weights of J as numbers of their own.
-    A message that does not come leaves that edge as it is, in that round the own model stands in. It asks no screen
-    and has no defence: a liar that says what a rank says itself gets weight, and the logarithm forces ranks to keep
-    some neighbour.
+    A message that does not come leaves that edge as it is, in that round the own model stands in. One that is lost in
+    one direction parts the two ends' weights; once messages come again the ends meet, since each step forgets a share
+    of what was (measured, to 1e-9). It asks no screen and has no defence: a liar that says what a rank says itself
+    gets weight, and the logarithm forces ranks to keep some neighbour.
 
     Message: (x, c f(x), d, number of neighbours) in one, d + 3 numbers, f = 1.
     Zantedeschi, Bellet and Tommasi, "Fully decentralized joint learning of personalized models and collaboration
