@@ -12,7 +12,9 @@ from dmtl.types import Mat, Task, Vec, View
 
 __all__ = [
     "Certified",
+    "Clipping",
     "Convex",
+    "Counted",
     "Curved",
     "Dual",
     "Ending",
@@ -78,6 +80,30 @@ class Ending(Protocol):
 
     def bound(self, state: Any) -> float:
         """How far the objective is above its least, at most, as far as is known; infinite where nothing is."""
+
+
+@runtime_checkable
+class Counted(Protocol):
+    """A task that knows from how many rows it learns."""
+
+    @property
+    def training_rows(self) -> int:
+        """How many rows the full-batch loss is a mean over."""
+
+
+@runtime_checkable
+class Clipping(Protocol):
+    """A task that can bound what a single row does to its gradient, as differential privacy asks."""
+
+    @property
+    def training_rows(self) -> int:
+        """How many rows the full-batch loss is a mean over."""
+
+    def clipped_grad(self, w: Vec, clip: float, order: int) -> Vec:
+        """The full-batch gradient, that of each row's loss shortened to ``clip`` in the 1- or 2-norm; (d,).
+
+        What does not depend on any row, the ridge, is left as it is.
+        """
 
 
 @runtime_checkable

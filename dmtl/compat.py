@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dmtl.algorithms.certified import EXACT, CertifiedStop
-from dmtl.capabilities import Certified, Curved, Dual, Halving, Judging, Knowing, Limited, Proximable, Smooth
+from dmtl.capabilities import Certified, Clipping, Curved, Dual, Halving, Judging, Knowing, Limited, Proximable, Smooth
 from dmtl.changing import Changing
 from dmtl.config import Config
 from dmtl.errors import CompatibilityError
@@ -80,7 +80,9 @@ def check_links(algorithm: Algorithm[Any], conditions: Conditions, config: Confi
             "join, split, time-varying and link age count common rounds, and asynchronous ranks have none. "
             "Use --transport sync, or link delay, jitter and drop."
         )
-    if fresh and conditions.link.drop and name != "pdmm":  # links that both ends know to be closed do no harm
+    if (
+        fresh and conditions.link.drop and name not in ("pdmm", "collaborative")
+    ):  # links that both ends know to be closed do no harm
         return [f"{name!r} needs every message; where some are lost it ends somewhere else, and the error stays."]
     return []
 
@@ -139,6 +141,11 @@ def check_node(algorithm: Algorithm[Any], screen: Screen, task: Task, rank: int,
         raise CompatibilityError(
             f"{name!r} works on the dual of a task, a number per row, and rank {rank}'s {task_name} has none. "
             f"Use the task 'hinge', 'least-squares' or 'logistic'."
+        )
+    if getattr(algorithm, "epsilon", None) is not None and not isinstance(task, Clipping):
+        raise CompatibilityError(
+            f"{name!r} with an epsilon needs a task that clips each row's gradient, and rank {rank}'s {task_name} does "
+            f"not. Use the task 'least-squares', 'logistic', 'softmax' or 'hinge', or leave epsilon out."
         )
     if getattr(algorithm, "step_size", 0.0) is None and not isinstance(task, Smooth):
         raise CompatibilityError(
@@ -246,6 +253,8 @@ def _warnings(algorithm: Algorithm[Any], screen: Screen, liars: Collection[int],
             f"{name!r} has duals that a lie can drive without bound. Give it a cap, pdmm:cap=0.1, or use "
             f"'network-lasso'."
         )
+    if name in ("collaborative", "dada") and liars:
+        yield f"{name!r} has no bound on what a liar does to it. With liars use 'model-propagation' and a screen."
     if name == "pairwise-gossip" and liars:
         yield "'pairwise-gossip' takes its mean with a liar as with anybody. With liars use 'diffusion' and a screen."
 

@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from dmtl.types import Block, Inbox, Mat, Outbox, View
 
-__all__ = ["CAP", "Mailbox", "nothing", "replaced", "silent_rows"]
+__all__ = ["CAP", "Mailbox", "nothing", "per_edge", "replaced", "silent_rows", "swapped"]
 
 _MARK = {4: 0x7FC0D417, 8: 0x7FF8D417D417D417}
 
@@ -112,3 +112,19 @@ def _inbox(block: Block, age: NDArray[np.int64]) -> Inbox:
     age.flags.writeable = False
     rows = tuple(shown[:, row] for row in range(shown.shape[1]))
     return Inbox(shown[1:], age, rows, shown.reshape(len(block), -1), CAP[block.itemsize])
+
+
+def per_edge(outbox: Outbox, targets: int, shape: tuple[int, int], dtype: np.dtype[Any]) -> Block:
+    """The honest messages (k_out, f, d) as a liar gets them: one per target, read-only."""
+    if outbox.edges is not None:
+        block = outbox.edges.view()
+    else:
+        block = np.broadcast_to(np.asarray(outbox.own, dtype).reshape(shape), (targets, *shape))
+    block.flags.writeable = False
+    return block
+
+
+def swapped(inbox: Inbox, words: Block, there: NDArray[np.bool_]) -> Inbox:
+    """The same inbox with other ``words`` (k, f, d), of which those that are ``there`` (k,) count."""
+    own = inbox.flat[:1].reshape(1, *words.shape[1:])
+    return _inbox(np.concatenate((own, words)), np.where(there, 0, -1))

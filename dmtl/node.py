@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 from dmtl.capabilities import Ending
 from dmtl.changing import Changing
 from dmtl.errors import DivergedError
-from dmtl.mailbox import CAP, Mailbox, replaced
+from dmtl.mailbox import CAP, Mailbox, per_edge, replaced, swapped
 from dmtl.sums import weighted_sum
 from dmtl.types import Algorithm, Attack, Block, Inbox, Mask, Mat, Mixed, Outbox, Screen, Task, Vec, View
 
@@ -102,6 +102,11 @@ class Mixer:
         if rows.any():
             self.linear = False
             self.inbox = self.inbox._replace(age=np.where(rows, -1, self.inbox.age))
+
+    def instead(self, words: Block, there: Mask, weights: Vec) -> None:
+        """Average these ``words`` (k_in, f, d) in place of what came, with these weights."""
+        self.linear, self.sums = False, None
+        self.inbox, self.view = swapped(self.inbox, words, there), self.view._replace(weights=weights)
 
     def _screened(self, row: int, own: Vec | None) -> Mixed:
         """Refuse bad messages, give their weight to the own vector, and let the screen see the rest.
@@ -288,13 +293,3 @@ def only(view: View, valid: Mask) -> View:
         couplings=view.couplings[valid],
         trust=view.trust[valid],
     )
-
-
-def per_edge(outbox: Outbox, targets: int, shape: tuple[int, int], dtype: np.dtype[Any]) -> Block:
-    """The honest messages (k_out, f, d) as a liar gets them: one per target, read-only."""
-    if outbox.edges is not None:
-        block = outbox.edges.view()
-    else:
-        block = np.broadcast_to(np.asarray(outbox.own, dtype).reshape(shape), (targets, *shape))
-    block.flags.writeable = False
-    return block

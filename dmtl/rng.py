@@ -29,6 +29,8 @@ class Purpose(enum.IntEnum):
     GRAPH = 8
     LINK = 9
     POISON = 10
+    WAKE = 11
+    PRIVACY = 12
 
 
 def stream(seed: int, purpose: Purpose, rank: int = NETWORK, round: int = 0) -> np.random.Generator:

@@ -187,6 +187,9 @@ class Mix(Protocol):
     def refuse(self, rows: Mask) -> None:
         """Treat the messages in ``rows`` (k_in,) as if they had not come; for the rest of this step."""
 
+    def instead(self, words: Block, there: Mask, weights: Vec) -> None:
+        """Average ``words`` (k_in, f, d) that are ``there`` with ``weights`` (1 + k_in,), own first, from now on."""
+
 
 class Algorithm(Protocol[S]):
     """A method: three pure functions of an explicit state.

@@ -32,6 +32,7 @@ class Quadratic:
 
     hessian: np.ndarray
     b: np.ndarray
+    training_rows: int = 100
     values: np.ndarray = field(init=False)
     rows: np.ndarray = field(init=False)
     """(d, d) X: loss(w) = |X w - y|^2 / (2 d) + ridge / 2 |w|^2 + constant"""
@@ -57,10 +58,6 @@ class Quadratic:
     def grad(self, w, rng=None):
         g = self.hessian @ (w - self.b)
         return g if rng is None else g + rng.standard_normal(self.dim)
-
-    @property
-    def training_rows(self) -> int:
-        return 100
 
     def curvature(self, w):
         return self.hessian

@@ -12,6 +12,7 @@ from dmtl.tasks.linear import (
     Part,
     Parts,
     check_settings,
+    clipped_mean,
     draw,
     half,
     half_grads,
@@ -79,6 +80,11 @@ class HingeTask:
         """Modulus of the loss: l2."""
         return self.settings.l2
 
+    @property
+    def training_rows(self) -> int:
+        """How many rows the loss is a mean over."""
+        return len(self.parts.train.y)
+
     def loss(self, w: Vec, rng: np.random.Generator | None = None) -> float:
         """Objective at ``w`` (d,)."""
         return _mean_loss(draw(self.parts.train, self.settings.batch, rng), w) + self.settings.l2 / 2 * float(w @ w)
@@ -90,6 +96,11 @@ class HingeTask:
     def _gradient(self, part: Part, w: Vec) -> Vec:
         x, y = part
         return x.T @ (-y * (y * (x @ w) < 1)) / len(y) + self.settings.l2 * w
+
+    def clipped_grad(self, w: Vec, clip: float, order: int) -> Vec:
+        """The full-batch gradient with each row's part shortened to ``clip``, (d,)."""
+        x, y = self.parts.train
+        return clipped_mean(x, (-y * (y * (x @ w) < 1))[:, None], clip, order) + self.settings.l2 * w
 
     def half_grads(self, pair: Mat, rng: np.random.Generator | None = None) -> Mat:
         """Gradients (2, d) on half 0 of the rows at ``pair[0]`` and on half 1 at ``pair[1]``."""

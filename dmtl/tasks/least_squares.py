@@ -11,6 +11,7 @@ from dmtl.tasks.linear import (
     Part,
     Parts,
     check_settings,
+    clipped_mean,
     draw,
     half,
     half_grads,
@@ -111,6 +112,11 @@ class LeastSquaresTask:
     def curvature(self, w: Vec) -> Mat:
         """X'X/m + l2 I, the same at every ``w``."""
         return second_moment(self.parts.train.x) + self.settings.l2 * np.eye(self.dim)
+
+    def clipped_grad(self, w: Vec, clip: float, order: int) -> Vec:
+        """The full-batch gradient with each row's part shortened to ``clip``, (d,)."""
+        x, y = self.parts.train
+        return clipped_mean(x, (x @ w - y)[:, None], clip, order) + self.settings.l2 * w
 
     def half_grads(self, pair: Mat, rng: np.random.Generator | None = None) -> Mat:
         """Gradients (2, d) on half 0 of the rows at ``pair[0]`` and on half 1 at ``pair[1]``."""

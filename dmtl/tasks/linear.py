@@ -17,6 +17,7 @@ __all__ = [
     "Part",
     "Parts",
     "check_settings",
+    "clipped_mean",
     "draw",
     "half",
     "half_grads",
@@ -130,6 +131,17 @@ def half_grads(
         if len(rows.y):
             found[which] = gradient(draw(rows, size, rng), w)
     return found
+
+
+def clipped_mean(x: Mat, slopes: Mat, clip: float, order: int) -> Vec:
+    """Mean (q c,) of the rows' gradients x_i s_i' (q, c), each shortened to ``clip`` in the 1- or 2-norm.
+
+    ``slopes`` (m, c) are the derivatives of each row's loss by its scores. Both norms of an outer product are products.
+    """
+    sizes = np.linalg.norm(x, order, axis=1) * np.linalg.norm(slopes, order, axis=1)
+    shares = (clip / np.maximum(sizes, clip) / len(x)).astype(x.dtype)
+    mean: Vec = (x.T @ (slopes * shares[:, None])).ravel()
+    return mean
 
 
 def second_moment(x: Mat) -> Mat:

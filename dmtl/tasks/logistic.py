@@ -12,6 +12,7 @@ from dmtl.tasks.linear import (
     Part,
     Parts,
     check_settings,
+    clipped_mean,
     draw,
     half,
     half_grads,
@@ -111,6 +112,11 @@ class LogisticTask:
         wide, doubt = x.astype(np.float64, copy=False), _doubt(y * (x @ w))
         moment: Mat = (wide.T * (doubt * (1 - doubt) / len(y))) @ wide
         return moment
+
+    def clipped_grad(self, w: Vec, clip: float, order: int) -> Vec:
+        """The full-batch gradient with each row's part shortened to ``clip``, (d,)."""
+        x, y = self.parts.train
+        return clipped_mean(x, (-y * _doubt(y * (x @ w)))[:, None], clip, order) + self.settings.l2 * w
 
     def half_grads(self, pair: Mat, rng: np.random.Generator | None = None) -> Mat:
         """Gradients (2, d) on half 0 of the rows at ``pair[0]`` and on half 1 at ``pair[1]``."""

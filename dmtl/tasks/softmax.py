@@ -11,6 +11,7 @@ from dmtl.tasks.linear import (
     Part,
     Parts,
     check_settings,
+    clipped_mean,
     draw,
     half,
     half_grads,
@@ -108,6 +109,11 @@ class SoftmaxTask:
             for b in range(classes):
                 blocks[:, a, :, b] = (x.T * (share[:, a] * ((a == b) - share[:, b]) / rows)) @ x
         return blocks.reshape(self.dim, self.dim) + self.settings.l2 * np.eye(self.dim)
+
+    def clipped_grad(self, w: Vec, clip: float, order: int) -> Vec:
+        """The full-batch gradient with each row's part shortened to ``clip``, (d,)."""
+        x, y = self.parts.train
+        return clipped_mean(x, _probabilities(_scores(x, w)) - y, clip, order) + self.settings.l2 * w
 
     def half_grads(self, pair: Mat, rng: np.random.Generator | None = None) -> Mat:
         """Gradients (2, d) on half 0 of the rows at ``pair[0]`` and on half 1 at ``pair[1]``."""

@@ -48,6 +48,8 @@ SUBLINEAR = {"frank-wolfe"}
 """those whose error falls as 1 / rounds, too slowly to be seen to vanish"""
 
 VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
+    "collaborative in pairs": ("collaborative", {"gossip": True}),
+    "dada from the start": ("dada", {"pace": 1, "warm_up": 0}),
     "diffusion with momentum": ("diffusion", {"momentum": 0.5}),
     "gradient-tracking with a leak and a cap": ("gradient-tracking", {"leak": 0.1, "cap": 1.0}),
     "dadmm of a penalty": ("dadmm", {"penalty": Rows(0.0)}),
@@ -57,12 +59,14 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
     "pdmm with a cap": ("pdmm", {"cap": 0.3}),
     "trace-norm, factorised": ("trace-norm", {"form": "factorised", "strength": 0.0}),
     "pg-extra of a penalty": ("pg-extra", {"penalty": RobustFeatures(0.0, 0.0)}),
+    "laplacian-diffusion of three hops": ("laplacian-diffusion", {"polynomial": "0.2 0 0.1"}),
+    "private-coordinate-descent, some asleep": ("private-coordinate-descent", {"wake": 0.5}),
 }
 """settings that make another method of one"""
 
 ALGORITHMS = [*names("algorithm"), *VARIANTS]
 
-DRAWS = {"mocha", "pairwise-gossip"}
+DRAWS = {"collaborative in pairs", "mocha", "pairwise-gossip", "private-coordinate-descent, some asleep"}
 """those that draw by rank, and so draw something else for a rank that is renumbered"""
 
 

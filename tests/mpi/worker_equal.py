@@ -23,8 +23,12 @@ from dmtl.transports.sync import connect
 ROUNDS = 12
 ALGORITHMS = (
     "local",
+    "collaborative:full_rows=10",
+    "collaborative:gossip=true",
+    "dada:pace=1,warm_up=2,full_rows=10",
     "diffusion",
     "laplacian:strength=0.5",
+    "laplacian-diffusion:polynomial=0.5 0.1",
     "amtl:relaxation=0.3,dynamic=true",
     "pairwise-gossip",
     "dgsp:rank=2,power_steps=1",
@@ -54,6 +58,9 @@ ALGORITHMS = (
     "shared-subspace:rank=2,warm_up=4",
     "mocha:passes=0.5,least=0.1,drop=0.2",
     "pmtl",
+    "model-propagation:full_rows=10",
+    "private-coordinate-descent:wake=0.5",
+    "private-coordinate-descent:epsilon=0.5,delta=0.01,step_size=0.1",
 )
 SETTINGS = {
     "balance": "gamma=2",
