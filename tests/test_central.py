@@ -174,7 +174,7 @@ def test_the_curvature_of_a_task_is_the_slope_of_its_gradient(name):
     w = np.random.default_rng(2).standard_normal(4)
     slopes = np.array([(task.grad(w + e) - task.grad(w - e)) / 2e-6 for e in 1e-6 * np.eye(4)])
     assert np.allclose(task.curvature(w), slopes, rtol=1e-7, atol=1e-8)
-    assert task.curvature(w.astype(np.float32)).dtype == np.float32
+    assert task.curvature(w.astype(np.float32)).dtype == np.float64
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from dmtl.algorithms.central import Problem, Whole, accelerated, problem
+from dmtl.algorithms.central import CentralFISTA, Problem, problem
 from dmtl.algorithms.dadmm import DADMM, ADMMEngine
 from dmtl.algorithms.dirty import DirtyModel
 from dmtl.algorithms.engines import lifted
@@ -68,9 +68,10 @@ def logistics(n: int) -> list:
 def least(here: Problem) -> np.ndarray:
     """W (D, T) that the proximal gradient map leaves where it is, to 1e-12."""
     step = 1 / here.steepness
-    whole = Whole(*[np.zeros((here.penalty.copies * here.tasks[0].dim, len(here.tasks)))] * 2, 1.0, 0.0)
+    method = CentralFISTA(here.penalty)
+    whole = method.begin(here, np.zeros((here.penalty.copies * here.tasks[0].dim, len(here.tasks))))
     for _ in range(20_000):
-        whole = accelerated(here, whole, step)
+        whole = method.move(here, whole)
         if np.abs(here.penalty.prox(whole.w - step * here.grad(whole.w), step) - whole.w).max() <= 1e-12:
             return whole.w
     raise AssertionError("the oracle does not come to an end")

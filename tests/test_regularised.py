@@ -158,7 +158,7 @@ def test_a_penalty_that_needs_more_than_a_sum_is_refused(penalty):
     ("more", "said"),
     [
         ({"task": "hinge"}, "'trace-norm' needs a task with a smooth gradient and rank 0's Hinge has none"),
-        ({"link": "drop=0.1"}, "'trace-norm' makes exact averages, which needs every link in every round"),
+        ({"link": "drop=0.1"}, "'trace-norm' counts on every link in every round, and there is link 'drop=0.1'"),
         ({"time_varying": "matching"}, "there is a time-varying graph. Leave it out"),
         ({"splits": ["0-1|2-3@1-2"]}, "there is a split"),
         ({"join": "2@2"}, "there is a late rank"),

@@ -147,7 +147,8 @@ class CentralPNOPT:
     def _model(self, here: Problem, whole: Whole) -> Model:
         if self.exact and all(isinstance(task, Curved) for task in here.tasks):
             models = columns(whole.w, here.penalty.copies)
-            hessians = [cast(Curved, task).curvature(w) for task, w in zip(here.tasks, models.T, strict=True)]
+            pairs = zip(here.tasks, models.T, strict=True)
+            hessians = [cast(Curved, task).curvature(w).astype(w.dtype, copy=False) for task, w in pairs]
             return Exact(np.stack(hessians), here.steepness / here.penalty.copies)
         start = np.array([cast(Smooth, task).smoothness for task in here.tasks], whole.w.dtype)
         return remembered(whole.steps, whole.turns, start)

@@ -86,7 +86,7 @@ class Rooted(NamedTuple):
     def prox(self, v: Mat, step: float) -> Mat:
         """V K (K + step I)^-1."""
         near: Mat = v @ self._map(step)
-        return near
+        return near.astype(v.dtype, copy=False)
 
     def length(self, d: int) -> int:
         """A sum for each of the finest groups."""
@@ -108,7 +108,7 @@ class Rooted(NamedTuple):
             others[group] = row[there[0]] if len(there) else 0.0
         mine = self.finest[self.rank]
         column: Vec = others @ total.reshape(groups, -1) + (row[self.rank] - others[mine]) * v
-        return column
+        return column.astype(v.dtype, copy=False)
 
     def _map(self, step: float) -> Mat:
         """(T, T) K (K + step I)^-1, symmetric."""
