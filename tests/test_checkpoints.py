@@ -20,7 +20,7 @@ from dmtl.results import flatten, portable
 from dmtl.resume import laggards
 from dmtl.runner import Horizon
 from dmtl.simulator import simulate
-from dmtl.types import Mixed
+from dmtl.types import Mixed, Needs
 from tests.networks import GRAPHS, network, quadratics
 
 ROUNDS = 4
@@ -85,11 +85,12 @@ def nodes_of(raw, ranks: int = RANKS):
     return lambda: [job.node(rank) for rank in range(ranks)]
 
 
-@pytest.mark.parametrize("attack", ["alie", "two-faced"])
+@pytest.mark.parametrize("attack", ["alie", pytest.param("two-faced", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("algorithm", names("algorithm"))
 def test_a_run_stopped_before_every_round_is_the_whole_run_under_every_screen(tmp_path, algorithm, attack):
     tried = 0
-    for number, screen in enumerate(SCREENS):
+    asks = Needs.UNSCREENED not in find("algorithm", algorithm).needs
+    for number, screen in enumerate(SCREENS if asks else SCREENS[:1]):
         liars = [{"ranks": [2, 3], "attack": attack}]
         raw = {**BASE, "algorithm": algorithm, "screen": screen, "byzantine": liars, "held_out": 0.25, "force": True}
         try:
@@ -109,7 +110,9 @@ def test_so_it_is_under_every_attack(tmp_path, attack):
     assert bits(cut(make, tmp_path, ROUNDS, FEWER)) == bits(simulate(make(), ROUNDS))
 
 
-@pytest.mark.parametrize("attack", ["", "alie", "dissensus", "gaussian"])
+@pytest.mark.parametrize(
+    "attack", ["", "dissensus", *(pytest.param(name, marks=pytest.mark.slow) for name in ("alie", "gaussian"))]
+)
 @pytest.mark.parametrize("name", CONDITIONS)
 def test_so_it_is_under_every_condition(tmp_path, name, attack):
     tried = 0
