@@ -21,6 +21,7 @@ from dmtl.build import plan
 from dmtl.config import load
 from dmtl.data.pool import Dataset
 from dmtl.errors import ConfigError
+from dmtl.registry import names
 from dmtl.screens.average import Average
 from dmtl.screens.cs_plus import CSPlus
 from dmtl.screens.median import Median
@@ -32,6 +33,7 @@ from dmtl.tasks.least_squares import LeastSquares
 from dmtl.tasks.logistic import Logistic
 from dmtl.topology import Topology, metropolis
 from dmtl.types import Inbox
+from tests.contracts.test_screen import REQUIRED
 from tests.networks import network, quadratics
 
 COMPLETE = nx.complete_graph(9)
@@ -364,3 +366,21 @@ def test_a_wrong_setting_is_refused_in_a_sentence(make, words):
     with pytest.raises(ConfigError) as error:
         make()
     assert str(error.value).startswith(words)
+
+
+@pytest.mark.parametrize("screen", names("screen"))
+def test_a_line_search_may_be_made_against_every_rule(screen):
+    """What a victim would do without the liars is asked with a view of the honest alone, as a node would ask."""
+    given = ",".join(f"{key}={value}" for key, value in REQUIRED.get(screen, {}).items())
+    raw = {
+        "data": "synthetic:rows=20,features=3",
+        "topology": "complete",
+        "ranks": 10,
+        "held_out": 0.3,
+        "screen": f"{screen}:{given}" if given else screen,
+        "byzantine": [{"ranks": [2, 7], "attack": "line-search:points=16"}],
+        "force": True,
+    }
+    job = plan(load(raw))
+    states = simulate([job.node(rank) for rank in range(10)], 3)
+    assert all(np.isfinite(state.x).all() for state in states)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from dmtl.attacks.told import Told
 from dmtl.attacks.victims import Scene, Victim, unit
 from dmtl.capabilities import Knowing
 from dmtl.errors import ConfigError
-from dmtl.types import Attack, Block, Inbox, Mat, Screen, Task, Vec, View
+from dmtl.types import Attack, Block, Inbox, Mask, Mat, Screen, Task, Vec, View
 
 __all__ = ["Line", "LineSearch", "deviation", "line", "strongest"]
 
@@ -142,23 +143,33 @@ def deviation(victim: Victim, view: View, case: Case, cap: float) -> Callable[[V
     task = case.task(victim.rank)
     memory = case.screen.init(task, here)
 
-    def aggregate(rows: Mat, weights: Vec) -> Vec:
-        return case.screen(rows, weights, memory, task, here).value
+    def aggregate(rows: Mat, seen: View) -> Vec:
+        return case.screen(rows, seen.weights, memory, task, seen).value
 
-    kept = np.concatenate(([True], ~victim.lying))
-    weights = victim.weights[kept]
-    weights[0] += victim.weights[~kept].sum()
-    honest = aggregate(victim.honest, weights).astype(np.float64)
+    honest = aggregate(victim.honest, _without(here, victim.lying)).astype(np.float64)
     rows = victim.rows.copy()
 
     def far(lie: Vec) -> float:
         if not np.linalg.norm(lie) <= cap:  # the victim would refuse it
             return 0.0
         rows[1:][victim.lying] = lie
-        moved = float(np.linalg.norm(aggregate(rows, victim.weights) - honest))
+        moved = float(np.linalg.norm(aggregate(rows, here) - honest))
         return moved if moved < np.inf else 0.0
 
     return far
+
+
+def _without(view: View, lying: Mask) -> View:
+    """What a victim sees that hears nothing of the liars: their weight is its own."""
+    kept = np.concatenate(([True], ~lying))
+    weights = view.weights[kept]
+    weights[0] += view.weights[~kept].sum()
+    return view._replace(
+        sources=tuple(compress(view.sources, ~lying)),
+        weights=weights,
+        couplings=view.couplings[~lying],
+        trust=view.trust[~lying],
+    )
 
 
 def strongest(far: Callable[[float], float], grid: Vec, usual: tuple[float, ...]) -> float:
