@@ -7,6 +7,7 @@ import socket
 import sys
 import time
 import traceback
+import warnings
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ def main() -> None:
     """Run the command line; if this rank alone fails, say what it was and end the whole job."""
     for name in _THREADS:  # before numpy is loaded; as many threads as cores on every rank would fight for them
         os.environ.setdefault(name, os.environ.get("DMTL_THREADS", "1"))
+    # OpenBLAS says so of some float32 products by chance, for lanes that it drops; nodes check what is finite
+    warnings.filterwarnings("ignore", "invalid value encountered in matmul", RuntimeWarning)
     from dmtl.cli import cli
 
     try:
