@@ -193,7 +193,7 @@ def plan(config: Config, ranks: int = 0) -> Plan:
     task = made["task"]
     if config.stop:
         gap = parse_stop(config.stop)
-        check_stop(algorithm, config)
+        warnings += check_stop(algorithm, conditions, lies, config)
         algorithm = CertifiedStop(algorithm, chart(graph), gap)
     return Plan(explicit, topology, algorithm, screen, lies, pool, rows, task, tuple(warnings), conditions, changing)
 

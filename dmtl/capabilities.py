@@ -65,10 +65,13 @@ class Certified(Protocol):
         """What such a bound would need that this task, or a setting, does not have; empty where there is one."""
 
     def certificate(self, state: Any, task: Task, view: View) -> float:
-        """This rank's term for the models that all ranks have now; the sum of all ranks' terms is the bound.
+        """This rank's term, after a round in which all were heard; the sum of all ranks' terms is the bound.
 
         Infinite where nothing is known yet.
         """
+
+    def vouched(self, state: Any) -> Vec:
+        """(d,) the model that the term is of: that of now, or the one that was told in the last round."""
 
 
 @runtime_checkable

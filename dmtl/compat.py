@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dmtl.algorithms.certified import EXACT, CertifiedStop
+from dmtl.algorithms.certified import CertifiedStop
 from dmtl.capabilities import Certified, Clipping, Curved, Dual, Halving, Judging, Knowing, Limited, Proximable, Smooth
 from dmtl.changing import Changing
 from dmtl.config import Config
@@ -87,13 +87,27 @@ def check_links(algorithm: Algorithm[Any], conditions: Conditions, config: Confi
     return []
 
 
-def check_stop(algorithm: Algorithm[Any], config: Config) -> None:
-    """Check that a method can be stopped by a bound on its objective."""
-    if not isinstance(algorithm, Certified) or EXACT not in algorithm.needs:
+def check_stop(algorithm: Algorithm[Any], conditions: Conditions, liars: Collection[int], config: Config) -> list[str]:
+    """Check that a method can be stopped by a bound on its objective; return warnings, each one sentence."""
+    if not isinstance(algorithm, Certified) or Needs.UNSCREENED not in algorithm.needs:
         raise CompatibilityError(
             f"{config.algorithm['name']!r} has no certificate: its ranks cannot bound how far the objective is above "
-            f"its least. Leave out --stop, or use a replicated method such as 'joint-sparse'."
+            f"its least. Leave out --stop, or use 'mocha', 'dmtrl' or a replicated method such as 'joint-sparse'."
         )
+    what = {
+        f"transport {config.transport!r}": config.asynchronous,
+        "a time-varying graph": config.time_varying,
+        "a split": conditions.splits,
+        "a late rank": conditions.joins,
+        f"link {config.link!r}": conditions.hides,
+    }
+    if unsteady := next((name for name, there in what.items() if there), ""):
+        raise CompatibilityError(
+            f"--stop adds up what all ranks say in the same round, and there is {unsteady}. Leave one of them out."
+        )
+    return (
+        [f"--stop believes every rank: rank {min(liars)}, a liar, may end the run too soon or never."] if liars else []
+    )
 
 
 def check_changing(screen: Screen, changing: Changing, liars: Collection[int], config: Config) -> list[str]:

@@ -261,6 +261,9 @@ class Told:
     def certificate(self, state, task, view):
         return self.terms.get(view.rank, 0.0)
 
+    def vouched(self, state):
+        return state.x
+
 
 @pytest.mark.parametrize("inner", [PDMM(), Local()], ids=["messages per edge", "no messages"])
 def test_the_numbers_travel_with_messages_of_any_kind_and_change_none(inner):
@@ -378,6 +381,13 @@ def test_a_run_says_where_and_how_near_it_stopped_and_so_do_its_files(tmp_path, 
     [
         ({"algorithm": "diffusion"}, CompatibilityError, "'diffusion' has no certificate: its ranks cannot bound"),
         ({"algorithm": "central-fista"}, CompatibilityError, "'central-fista' has no certificate"),
+        ({"algorithm": "mocha", "link": "drop=0.1"}, CompatibilityError, "and there is link 'drop=0.1'. Leave one of"),
+        (
+            {"algorithm": "dmtrl", "transport": "simulated-async"},
+            CompatibilityError,
+            "there is transport 'simulated-as",
+        ),
+        ({"algorithm": "mocha:delta=0", "task": "hinge:l2=0"}, CompatibilityError, "needs a strongly convex task or a"),
         ({"stop": "loss=1"}, ConfigError, "stop is 'loss=1'. Write gap=VALUE"),
         ({"stop": "gap=0"}, ConfigError, "above 0 and at most 1e\\+09"),
         ({"stop": "gap=inf"}, ConfigError, "above 0"),
@@ -389,6 +399,11 @@ def test_what_cannot_be_certified_is_refused_in_one_sentence(settings, error, se
     raw |= {"data": "digits-one-vs-rest", "tasks": "0-3"} if "task" in settings else {}
     with pytest.raises(error, match=sentence):
         plan(load(raw)).node(0)
+
+
+def test_who_stops_on_what_liars_say_is_warned():
+    raw = {"algorithm": "mocha", "stop": "gap=1e-3", "ranks": 4, "byzantine": [{"ranks": [2], "attack": "gaussian"}]}
+    assert "--stop believes every rank: rank 2, a liar, may end the run too soon or never." in plan(load(raw)).warnings
 
 
 def test_a_penalty_whose_parts_both_couple_the_tasks_is_named():

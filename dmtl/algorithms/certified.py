@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from dmtl.capabilities import Certified
+from dmtl.capabilities import Certified, Telling
 from dmtl.consensus.chart import Chart
 from dmtl.consensus.exact import Averaging
 from dmtl.consensus.extrema import Largest
@@ -18,7 +19,7 @@ from dmtl.types import Algorithm, Block, Inbox, Mix, Needs, Task, Vec, View
 __all__ = ["EXACT", "CertifiedStop", "State", "parse_stop"]
 
 EXACT = Needs.FRESH | Needs.UNDIRECTED | Needs.STATIC | Needs.UNSCREENED
-"""what a method has to ask for so that numbers may travel with its messages and be averaged exactly"""
+"""what has to be so that numbers may travel with a method's messages and be averaged exactly"""
 
 _MORE = 2
 """numbers that travel with each message"""
@@ -74,12 +75,16 @@ class CertifiedStop:
 
     @property
     def needs(self) -> Needs:
-        """The method's, which cover its own."""
-        return self.inner.needs
+        """The method's and its own."""
+        return self.inner.needs | EXACT
 
     def lacks(self, task: Task) -> str:
         """What the bound would need that this task does not have."""
         return self.inner.lacks(task)
+
+    def tell(self, state: State, view: View) -> Mapping[str, Any]:
+        """What the method tells."""
+        return self.inner.tell(state.inner, view) if isinstance(self.inner, Telling) else {}
 
     def over(self, state: State) -> bool:
         """Whether the bound has been met."""
@@ -95,10 +100,10 @@ class CertifiedStop:
         return (f, d + _MORE) if f else (1, _MORE)
 
     def init(self, x0: Vec, task: Task, view: View) -> State:
-        """The method's start, of which nothing is known."""
+        """The method's start, of which nothing is known before neighbours have been heard."""
         inner = self.inner.init(x0, task, view)
-        nothing = Largest(np.array([_ENDLESS], x0.dtype))
-        return State(inner.x, inner, self._begun(inner, task, view), inner.x, nothing, inner.x, np.inf, False)
+        nothing = np.array([_ENDLESS], x0.dtype)
+        return State(inner.x, inner, Averaging(nothing), inner.x, Largest(nothing), inner.x, np.inf, False)
 
     def send(self, state: State, view: View) -> tuple[Vec, ...] | Block:
         """The method's words, the first vector with both numbers behind it, others with zeros."""
@@ -128,7 +133,7 @@ class CertifiedStop:
             return state
         found = mean.x * mean.x.dtype.type(self.chart.ranks)
         begun = self._begun(inner, task, view)
-        return state._replace(mean=begun, sampled=inner.x, most=Largest(found), held=state.sampled)
+        return state._replace(mean=begun, sampled=self.inner.vouched(inner), most=Largest(found), held=state.sampled)
 
     def _begun(self, inner: Any, task: Task, view: View) -> Averaging:
         """The own term, before its first round.

@@ -47,7 +47,7 @@ class DMTRL:
     alpha_i+ = argmax over b of -phi_i*(-b) - b x_i'(2 w_t+ - w_t) - (b - alpha_i)^2 / (2 sigma), all rows at once.
     1 / tau_t = 0.6 strength sum_s |K_ts| + sigma |X|_2^2 / m, each rank its own; any number above 1/2 would do for 0.6.
     Converges to the minimiser of P for every sigma and every convex phi, smooth or not; alpha is feasible in every
-    round, and ``gap`` bounds how far P is from its minimum by one number of each rank.
+    round, and ``certificate`` bounds how far P is from its minimum by one number of each rank.
 
     What is ours: the paper's server holds B = [X_t'alpha_t/m] and hands out W = B K^-1 / strength, which is a sum over
     all tasks; here K, which is sparse, takes the place of its inverse. The ridge is met exactly. The last word stands
@@ -118,9 +118,17 @@ class DMTRL:
         alpha = dual.dual_steps(state.alpha, dual.rows @ (2 * new - x), 1 / self.sigma)
         return State(new, alpha, x, words, state.steep)
 
-    def gap(self, state: State, task: Task, view: View) -> float:
+    def lacks(self, task: Task) -> str:
+        """A floor under the curvature of what couples the tasks."""
+        return self.precision.lacks(task)
+
+    def certificate(self, state: State, task: Task, view: View) -> float:
         """This rank's term of a bound: their sum is at least P(W) - min P, W the models told in the last round.
 
         It holds where all messages of that round came. See ``Precision.certificate``.
         """
         return self.precision.certificate(task, state.said, state.words, state.alpha, view)
+
+    def vouched(self, state: State) -> Vec:
+        """The model that was told last."""
+        return state.said

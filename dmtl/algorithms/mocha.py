@@ -46,8 +46,8 @@ class MOCHA:
     that never works keeps its model, and the others go to the minimiser for it. A model that is turned down loses
     nothing: its duals stay, and the next sweep goes on from them. With strength delta + l2 > 0 the minimiser of P is
     unique, and where a round gains in the mean a fixed share of what q_t has to gain, W goes there linearly. In every
-    round alpha is feasible, and ``gap`` bounds how far P is from its minimum by one number of each rank, from nothing
-    but what its neighbours said; the bound goes to 0 with it.
+    round alpha is feasible, and ``certificate`` bounds how far P is from its minimum by one number of each rank, from
+    nothing but what its neighbours said; the bound goes to 0 with it.
 
     The last word of a neighbour stands in for a message that is late or lost. P may then rise for a round. With local
     problems solved exactly, the largest error of all ranks shrinks by the factor of strength 2 deg_t to
@@ -119,12 +119,20 @@ class MOCHA:
         alpha, w = ascend(dual, state.alpha, c, mu, order(rng, len(dual.rows), steps))
         return State(w if _better(task, w, x, c, mu) else x, alpha, x, words)
 
-    def gap(self, state: State, task: Task, view: View) -> float:
+    def lacks(self, task: Task) -> str:
+        """A floor under the curvature of what couples the tasks."""
+        return self.precision.lacks(task)
+
+    def certificate(self, state: State, task: Task, view: View) -> float:
         """This rank's term of a bound: their sum is at least P(W) - min P, W the models told in the last round.
 
         It holds where all messages of that round came. See ``Precision.certificate``.
         """
         return self.precision.certificate(task, state.said, state.words, state.alpha, view)
+
+    def vouched(self, state: State) -> Vec:
+        """The model that was told last."""
+        return state.said
 
     def _budget(self, rng: np.random.Generator, rows: int) -> int:
         """How many coordinates there is time for in this round; 0: dropped."""

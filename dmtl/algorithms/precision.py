@@ -37,6 +37,12 @@ class Precision(NamedTuple):
         pulled: Vec = self.strength * (self.delta * own + (a.sum() * own - a @ words))
         return pulled
 
+    def lacks(self, task: Task) -> str:
+        """What a certificate needs that is not there."""
+        if self.strength * self.delta + cast(Dual, task).ridge > 0:
+            return ""
+        return "a strongly convex task or a delta above 0: give it a ridge, as in --task hinge:l2=0.01"
+
     def certificate(self, task: Task, own: Vec, words: Mat, alpha: Vec, view: View) -> float:
         """This rank's term of a bound: their sum over all ranks is at least P(W) - min P, whatever the alphas are.
 

@@ -107,6 +107,10 @@ class Related:
         """As the replicated method."""
         return self.method.certificate(state.inner, task, view)
 
+    def vouched(self, state: State) -> Vec:
+        """The model of now."""
+        return state.x
+
     def tell(self, state: State, view: View) -> dict[str, Any]:
         """The row of Omega that this rank knows, for the rank files: its own entry, then its neighbours'."""
         return {"relations": _row(state.x, np.concatenate((state.x[None], state.heard)), state.moment)}

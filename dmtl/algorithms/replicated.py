@@ -101,6 +101,10 @@ class Replicated:
             return np.inf
         return term(self.penalty, state.w, state.slope, task.grad(state.x), cast(Convex, task).strong_convexity)
 
+    def vouched(self, state: State) -> Vec:
+        """The model of now."""
+        return state.x
+
     def _knows(self, state: State) -> bool:
         """Whether the largest Lipschitz constant is everybody's."""
         return state.steepness.complete(self.chart.diameter)
