@@ -45,12 +45,13 @@ class RBF:
     of at most 2 exp(-count e^2 / 4), by Hoeffding's inequality.
     With ``orthogonal``, as many frequencies at a time as there are columns are at right angles to each other, and have
     the lengths of Gaussian vectors: each alone has the same distribution, and the variance is lower where the columns
-    are many. A cosine and a sine of each have a lower variance than a cosine with a random phase.
+    are many. A cosine and a sine of each have a lower variance than twice as many cosines with random phases.
     All ranks draw the same from the seed of the run before round 0. Where the run standardises, x is in each rank's own
     units and width too; with standardise=false all have those of the data. The features are not scaled again.
 
     Rahimi and Recht, "Random features for large-scale kernel machines", NIPS 2007; Yu, Suresh, Choromanski,
-    Holtmann-Rice and Kumar, "Orthogonal random features", NIPS 2016.
+    Holtmann-Rice and Kumar, "Orthogonal random features", NIPS 2016; Sutherland and Schneider, "On the error of random
+    Fourier features", UAI 2015, for cosines and sines.
     """
 
     count: int = 200
