@@ -47,7 +47,8 @@ class RBF:
     the lengths of Gaussian vectors: each alone has the same distribution, and the variance is lower where the columns
     are many. A cosine and a sine of each have a lower variance than twice as many cosines with random phases.
     All ranks draw the same from the seed of the run before round 0. Where the run standardises, x is in each rank's own
-    units and width too; with standardise=false all have those of the data. The features are not scaled again.
+    units and width too; with standardise=false all have those of the data. The features are not scaled again. The bias
+    of a task adds 1 to the kernel; bias=false leaves it as it is.
 
     Rahimi and Recht, "Random features for large-scale kernel machines", NIPS 2007; Yu, Suresh, Choromanski,
     Holtmann-Rice and Kumar, "Orthogonal random features", NIPS 2016; Sutherland and Schneider, "On the error of random
