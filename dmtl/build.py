@@ -24,6 +24,7 @@ from dmtl.changing import Changing
 from dmtl.compat import check_changing, check_graph, check_links, check_node, check_stop
 from dmtl.config import Config, Liars
 from dmtl.consensus.chart import Charted, chart
+from dmtl.data.features import mapped
 from dmtl.data.partition import task_count
 from dmtl.data.pool import Borrowing, Dataset, Poison, Pool
 from dmtl.data.split import choose_tasks, share, standardise
@@ -36,7 +37,7 @@ from dmtl.rng import Purpose, stream
 from dmtl.screens.piped import Piped
 from dmtl.specs import Spec, describe, make
 from dmtl.topology import Topology
-from dmtl.types import Algorithm, Attack, Screen
+from dmtl.types import Algorithm, Attack, Mat, Screen
 
 __all__ = ["Lie", "Plan", "plan"]
 
@@ -72,6 +73,8 @@ class Plan:
     """what is imposed on links and ranks"""
     changing: Changing | None
     """which links are in use in a round; None: all in all"""
+    features: Callable[[Mat], Mat] | None
+    """the map of rows that all ranks have in common; None: rows stay as they are"""
 
     @cached_property
     def data_identity(self) -> str:
@@ -86,14 +89,14 @@ class Plan:
         return mixed.hexdigest()
 
     def dataset(self, rank: int) -> Dataset:
-        """A rank's own data, poisoned if it is such a liar."""
+        """A rank's own data as its task sees them, poisoned if it is such a liar: what it falsifies is its rows."""
         data = self._true_data(rank)
         poison = self.lies[rank].poison if rank in self.lies else None
         if isinstance(poison, Borrowing):
             poison = poison.lent(self._true_data(poison.lender(rank, self.topology.size)))
         if poison:
             data = poison(data, stream(self.config.seed, Purpose.POISON, rank))
-        return _cast(data, self.config.dtype)
+        return _cast(mapped(data, self.features) if self.features else data, self.config.dtype)
 
     def _true_data(self, rank: int) -> Dataset:
         config = self.config
@@ -166,10 +169,12 @@ def plan(config: Config, ranks: int = 0) -> Plan:
     graph = made["topology"].graph(ranks, config.seed)
     check_connected(graph, f"topology {config.topology['name']!r}")
     topology = Topology(graph, find("weights", config.weights)(graph))
-    if config.time_varying:
-        made["time_varying"] = make("time-varying", config.time_varying)
+    for kind in ("time_varying", "features"):
+        if getattr(config, kind):
+            made[kind] = make(kind.replace("_", "-"), getattr(config, kind))
     changing = Changing(graph, config.weights, made["time_varying"], config.seed) if config.time_varying else None
     rows = made["partition"].assign(pool, ranks, config.seed)
+    features = made["features"].drawn(pool.x.shape[1], config.seed) if config.features else None
     config = _decided(config, spread["name"] == "natural" and task_count(pool) > 1)
     groups = [(group, _lie(group)) for group in _place(config.byzantine, ranks, config.seed)]
     lies = {rank: lie for group, lie in groups for rank in group.ranks}
@@ -190,12 +195,12 @@ def plan(config: Config, ranks: int = 0) -> Plan:
         byzantine=[_told(group, lie) for group, lie in groups],
         **{kind: describe(kind.replace("_", "-"), piece) for kind, piece in made.items()},
     )
-    task = made["task"]
     if config.stop:
         gap = parse_stop(config.stop)
         warnings += check_stop(algorithm, conditions, lies, config)
         algorithm = CertifiedStop(algorithm, chart(graph), gap)
-    return Plan(explicit, topology, algorithm, screen, lies, pool, rows, task, tuple(warnings), conditions, changing)
+    common = (pool, rows, made["task"], tuple(warnings), conditions, changing, features)
+    return Plan(explicit, topology, algorithm, screen, lies, *common)
 
 
 def _conditions(config: Config, ranks: int) -> Conditions:

@@ -1,7 +1,8 @@
 """Every piece that can be named on the command line: kind -> name -> where it lives.
 
 A line here and a file there is all that a new piece costs. Modules are imported when a name is asked for.
-Others add pieces by entry points in the groups ``dmtl.algorithms``, ``dmtl.screens`` .. (the kind and an s).
+Others add pieces by entry points in the groups ``dmtl.algorithms``, ``dmtl.screens`` .. (the kind, and an s where it
+has none).
 """
 
 from __future__ import annotations
@@ -106,6 +107,10 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "hsb82": "dmtl.data.schools:Hsb82",
             "synthetic": "dmtl.data.synthetic:Synthetic",
             "watch": "dmtl.data.watch:Watch",
+        },
+        "features": {
+            "polynomial": "dmtl.data.features:Polynomial",
+            "rbf": "dmtl.data.features:RBF",
         },
         "partition": {
             "dirichlet": "dmtl.data.partition:Dirichlet",
@@ -225,7 +230,7 @@ def kinds() -> list[str]:
 def _foreign(kind: str) -> dict[str, EntryPoint]:
     """Third parties' pieces of one kind; a built-in name cannot be shadowed."""
     found: dict[str, EntryPoint] = {}
-    for point in entry_points(group=f"dmtl.{kind}s".replace("-", "_")):
+    for point in entry_points(group=f"dmtl.{kind.removesuffix('s')}s".replace("-", "_")):
         if point.name in BUILTIN[kind] or point.name in found:
             raise ConfigError(
                 f"the {kind} {point.name!r} of {point.value} has a name that is taken. "

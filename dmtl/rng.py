@@ -31,6 +31,7 @@ class Purpose(enum.IntEnum):
     POISON = 10
     WAKE = 11
     PRIVACY = 12
+    FEATURES = 13
 
 
 def stream(seed: int, purpose: Purpose, rank: int = NETWORK, round: int = 0) -> np.random.Generator:

@@ -103,7 +103,7 @@ def test_one_kind_is_listed_alone_in_singular_and_plural(word):
 
 
 def test_every_kind_has_a_plural():
-    plurals = {"topology": "topologies", "data": "data", "weights": "weights"}
+    plurals = {"topology": "topologies", "data": "data", "features": "features", "weights": "weights"}
     for kind in kinds():
         assert kind_of(plurals.get(kind, f"{kind}s")) == kind
 

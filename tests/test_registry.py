@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from dmtl import registry
 from dmtl.errors import ConfigError
 from dmtl.registry import BUILTIN, find, kinds, names, where
 
@@ -25,6 +26,15 @@ def test_every_line_leads_somewhere():
     for kind in kinds():
         for name in BUILTIN[kind]:
             assert find(kind, name) is not None, where(kind, name)
+
+
+def test_each_kind_has_a_group_of_entry_points_with_one_s_at_its_end(monkeypatch):
+    asked = {}
+    monkeypatch.setattr(registry, "entry_points", lambda group: asked.setdefault(group, ()))
+    for kind in kinds():
+        assert registry._foreign.__wrapped__(kind) == {}
+    assert {"dmtl.features", "dmtl.weights", "dmtl.screens", "dmtl.pre_screens", "dmtl.algorithms"} <= set(asked)
+    assert len(asked) == len(kinds())
 
 
 def plugin(folder: Path, name: str) -> None:

@@ -161,7 +161,8 @@ def _run_lines(job: Plan, shares: Sequence[Share]) -> list[Line]:
     warnings = [warning.replace("forced: ", "refused without --force: ") for warning in job.warnings]
     if len({share.message for share in shares}) > 1:
         warnings.append("messages differ in shape between ranks, which cannot talk then. Give all the same features.")
-    names = {"data": config.data, "partition": config.partition, "task": config.task, "algorithm": config.algorithm}
+    keys = ("data", "partition", "features", "task", "algorithm")
+    names = {key: getattr(config, key) for key in keys}
     return [
         Line("ranks", len(shares), str(len(shares))),
         *(Line(key, spec, str(spec["name"])) for key, spec in names.items() if spec),

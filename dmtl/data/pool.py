@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from dmtl.types import Mask, Mat, Vec
 
-__all__ = ["Borrowing", "Data", "Dataset", "Partition", "Poison", "Pool"]
+__all__ = ["Borrowing", "Data", "Dataset", "FeatureMap", "Partition", "Poison", "Pool"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,13 @@ class Partition(Protocol):
 
     def assign(self, pool: Pool, ranks: int, seed: int) -> list[NDArray[np.int64]]:
         """Row numbers of each rank, ascending: disjoint, none empty."""
+
+
+class FeatureMap(Protocol):
+    """New features made of the old ones, row by row: the same on all ranks, because it knows nobody's data."""
+
+    def drawn(self, columns: int, seed: int) -> Callable[[Mat], Mat]:
+        """The map of rows (m, columns) to rows (m, q); raises ConfigError where q is beyond what it takes."""
 
 
 class Poison(Protocol):

@@ -44,7 +44,7 @@ class Grid:
 def grid(summaries: Sequence[Summary]) -> Grid | None:
     """All runs but those without messages; None where no two of them share a screen or an attack."""
     runs = [summary for summary in summaries if short(summary.algorithm) != "local"]
-    methods, screens = _shortest([run.algorithm for run in runs]), _shortest([run.screen for run in runs])
+    methods, screens = _methods(runs), _shortest([run.screen for run in runs])
     rows, columns = list(zip(methods, screens, strict=True)), _attacks(runs)
     places: dict[tuple[tuple[str, str], str], list[Summary]] = {}
     for run, row, column in zip(runs, rows, columns, strict=True):
@@ -69,6 +69,13 @@ def grid(summaries: Sequence[Summary]) -> Grid | None:
         ),
         price=tuple(_less(clean[row], clean.get((row[0], "average"))) for row in down),
     )
+
+
+def _methods(runs: Sequence[Summary]) -> list[str]:
+    """The algorithms, with the features that they are on."""
+    maps = _shortest([run.features or "" for run in runs])
+    named = zip(_shortest([run.algorithm for run in runs]), runs, maps, strict=True)
+    return [f"{algorithm} on {features}" if run.features else algorithm for algorithm, run, features in named]
 
 
 def _attacks(runs: Sequence[Summary]) -> list[str]:

@@ -30,8 +30,9 @@ def compare(runs: Sequence[Run]) -> tuple[list[Summary], list[str]]:
     alone = [number for number, run in enumerate(runs) if run.algorithm == "local"]
     summaries = []
     for number, run in enumerate(runs):
-        same = (other for other in alone if not _differences(runs[other], run))
-        chosen = next(same, alone[0] if alone else 0)
+        same = [other for other in alone if not _differences(runs[other], run)]
+        like = [other for other in same if runs[other].config.get("features") == run.config.get("features")]
+        chosen = next(iter([*like, *same, *alone]), 0)
         if differ := _differences(runs[chosen], run):
             warnings.append(
                 f"{titles[number]} and {titles[chosen]} differ in {', '.join(differ)}: their errors are not of the "
@@ -56,6 +57,7 @@ def summarise(run: Run, reference: Run | None = None) -> Summary:
         name=run.place.name,
         folder=str(run.place),
         algorithm=spec_text(run.config.get("algorithm")),
+        features=spec_text(run.config.get("features")),
         screen="+".join(map(spec_text, run.config.get("screen", []))),
         attack=_attack(run),
         liars=len(run.liars),

@@ -102,7 +102,7 @@ def _setup(run: Run, summary: Summary) -> dict[str, Any]:
         "name": summary.name,
         "toml": toml,
         "command": f"{launcher}dmtl run --config {shlex.quote(str(run.place / 'config.toml'))} --out again",
-        "facts": _facts(run),
+        "facts": {"features": summary.features or "those of the data", **_facts(run)},
     }
 
 

@@ -64,6 +64,8 @@ class Summary:
     """the run's name, or its folder's where two runs share the name"""
     folder: str
     algorithm: str
+    features: str
+    """the map that makes features of the data's; empty: as they are"""
     screen: str
     """pre-screens in front, joined by +"""
     attack: str

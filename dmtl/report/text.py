@@ -109,7 +109,7 @@ def _cells(summary: Summary) -> list[Any]:
     liars = f"{summary.liars} {short(summary.attack.replace(' ', '+'))}" if summary.liars else "0"
     return [
         textwrap.fill(summary.name, 10),
-        textwrap.fill(short(summary.algorithm), 9),
+        textwrap.fill(short(summary.algorithm) + (f" on {short(summary.features)}" if summary.features else ""), 9),
         textwrap.fill(short(summary.screen), 13),
         textwrap.fill(liars.replace("+", " "), 9),
         number(summary.error),

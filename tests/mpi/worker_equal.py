@@ -98,6 +98,8 @@ def experiments(n: int):
         yield {**base, "algorithm": algorithm, "topology": "ring" if n > 2 else "path", "dtype": "float32"}
     for gap in (100, 1e-9):  # one that is met on the way, and one that is not
         yield {**base, "algorithm": "joint-sparse", "stop": f"gap={gap}", "task": "least-squares:l2=0.1"}
+    for features in ("rbf:count=10", "polynomial"):
+        yield {**base, "algorithm": "dinuzzo", "features": features}
     yield {**base, "task": "least-squares:batch=3"}
     if n > 1:
         yield from troubles(n, base)
