@@ -12,6 +12,7 @@ from dmtl.capabilities import Curved
 from dmtl.consensus.chart import Chart
 from dmtl.consensus.exact import Averaging
 from dmtl.errors import ConfigError
+from dmtl.penalties.symmetric import square, triangle
 from dmtl.types import Inbox, Mat, Mix, Needs, Task, Vec, View
 
 __all__ = ["Dinuzzo", "MixedEffect", "State"]
@@ -108,7 +109,7 @@ class MixedEffect:
 
     def _begun(self, x: Vec, common: Vec, left: int, task: Task) -> State:
         s, h = self._reduced(x, task)
-        said = np.concatenate([s[np.triu_indices(task.dim)], h])
+        said = np.concatenate([triangle(s), h])
         return State(x, common, left, Averaging(said.astype(x.dtype)))
 
     def _reduced(self, x: Vec, task: Task) -> tuple[Mat, Vec]:
@@ -125,9 +126,7 @@ class MixedEffect:
             return state
         d, a = task.dim, self.settings.share
         total = state.mean.x.astype(np.float64) * self.chart.ranks
-        sums = np.zeros((d, d))
-        sums[np.triu_indices(d)] = total[:-d]
-        sums += np.triu(sums, 1).T
+        sums = square(total[:-d])
         common = a * np.linalg.solve(self.settings.strength * np.eye(d) + a * sums, total[-d:])
         s, h = self._reduced(state.x, task)
         x, common = (part.astype(state.x.dtype) for part in (common + self._own * (h - s @ common), common))

@@ -11,7 +11,7 @@ from dmtl.algorithms.replicated import NEEDS, Replicated
 from dmtl.algorithms.replicated import State as Inner
 from dmtl.consensus.chart import Chart
 from dmtl.penalties.spectral import Relationship as Penalty
-from dmtl.penalties.spectral import square
+from dmtl.penalties.symmetric import square, triangle
 from dmtl.types import Inbox, Mat, Mix, Needs, Task, Vec, View
 
 __all__ = ["Related", "Relationship", "State"]
@@ -120,8 +120,7 @@ class Related:
         sigma = np.sqrt(np.maximum(values[::-1], 0))
         left = sigma * self.penalty.leaves(sigma, self.method.rate(after))
         falling = vectors[:, ::-1]
-        whole: Vec = ((falling * left**2) @ falling.T)[np.triu_indices(len(values))]
-        return whole
+        return triangle((falling * left**2) @ falling.T)
 
 
 def _row(own: Vec, models: Mat, moment: Vec) -> Vec:

@@ -57,7 +57,7 @@ def spectrum(ranks: int, edges: NDArray[np.int64], weights: Vec) -> tuple[float,
 
 
 def laplacian(ranks: int, edges: NDArray[np.int64], weights: Vec) -> Mat:
-    """(ranks, ranks) the matrix of sum_{edges st} a_st (x_s - x_t)^2, a the ``weights`` (m,) of the ``edges`` (m, 2)."""
+    """(ranks, ranks) the matrix of sum_{edges st} a_st (x_s - x_t)^2, a the ``weights`` (m,) of the edges (m, 2)."""
     matrix = np.zeros((ranks, ranks))
     for (s, t), a in zip(edges, weights, strict=True):
         matrix[[s, t], [s, t]] += a

@@ -7,9 +7,9 @@ from math import inf, sqrt
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dmtl.lifts.lift import Pair
+from dmtl.penalties.symmetric import length, order, square, triangle
 from dmtl.types import Mat, Vec
 
 __all__ = ["Fraction", "Trace", "pack", "unpack"]
@@ -22,22 +22,16 @@ def pack(matrix: Mat) -> Vec:
 
     So inner products and lengths are those of matrices.
     """
-    rows, columns = np.triu_indices(len(matrix))
-    packed: Vec = matrix[rows, columns] * _weights(rows, columns, matrix.dtype)
-    return packed
+    return triangle(matrix) * _weights(len(matrix), matrix.dtype)
 
 
 def unpack(packed: Vec) -> Mat:
     """The symmetric matrix (d, d)."""
-    d = (int(sqrt(8 * len(packed) + 1)) - 1) // 2
-    rows, columns = np.triu_indices(d)
-    matrix = np.empty((d, d), packed.dtype)
-    matrix[rows, columns] = matrix[columns, rows] = packed / _weights(rows, columns, packed.dtype)
-    return matrix
+    return square(packed / _weights(order(packed), packed.dtype))
 
 
-def _weights(rows: NDArray[np.intp], columns: NDArray[np.intp], dtype: np.dtype[Any]) -> Vec:
-    return np.where(rows == columns, 1.0, _ROOT).astype(dtype)
+def _weights(d: int, dtype: np.dtype[Any]) -> Vec:
+    return triangle(np.where(np.eye(d, dtype=bool), 1.0, _ROOT)).astype(dtype)
 
 
 def raised(u: Vec, z: Vec) -> Pair:
@@ -77,7 +71,7 @@ class Trace:
 
     def sizes(self, d: int) -> tuple[int, int]:
         """u is sqrt 2 w and s, z is D."""
-        return d + 1, d * (d + 1) // 2
+        return d + 1, length(d)
 
     def start(self, x0: Vec) -> Pair:
         """The best D for models that are all the same."""
@@ -140,7 +134,7 @@ class Fraction:
 
     def sizes(self, d: int) -> tuple[int, int]:
         """u is sqrt 2 w and s, z is A."""
-        return d + 1, d * (d + 1) // 2
+        return d + 1, length(d)
 
     def start(self, x0: Vec) -> Pair:
         """A multiple of I."""

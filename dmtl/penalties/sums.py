@@ -11,6 +11,7 @@ from dmtl.penalties.checks import check_positive, check_strength
 from dmtl.penalties.norms import Columns, Entries, Peaks, Rows, left
 from dmtl.penalties.penalty import Penalty, Summed
 from dmtl.penalties.spectral import LowRank
+from dmtl.penalties.symmetric import square
 from dmtl.types import Mat, Vec
 
 __all__ = ["Dirty", "Robust", "RobustFeatures", "SparseLowRank"]
@@ -194,8 +195,6 @@ class SparseLowRank:
 
     def shrink(self, v: Vec, total: Vec, step: float) -> Vec:
         """Soft thresholding above; below the projection, which is the trace norm's map with that much taken off."""
-        from dmtl.penalties.spectral import square
-
         half = len(v) // 2
         sigma = np.sqrt(np.maximum(np.linalg.eigvalsh(square(total))[::-1], 0))
         lower = LowRank(self._by(sigma)).shrink(v[half:], total, 1.0)
