@@ -92,7 +92,7 @@ def check_stop(algorithm: Algorithm[Any], config: Config) -> None:
     if not isinstance(algorithm, Certified) or EXACT not in algorithm.needs:
         raise CompatibilityError(
             f"{config.algorithm['name']!r} has no certificate: its ranks cannot bound how far the objective is above "
-            f"its least. Leave out --stop, or use a replicated method such as 'joint-sparse'."
+            f"its least. Leave out --stop, or use a method in replicated form, such as plain 'joint-sparse'."
         )
 
 
