@@ -10,6 +10,7 @@ import numpy as np
 
 from dmtl.capabilities import Smooth
 from dmtl.consensus.chart import Chart
+from dmtl.penalties.momentum import momentum
 from dmtl.penalties.penalty import Linked, Penalty, columns
 from dmtl.penalties.spectral import LowRank
 from dmtl.types import Inbox, Mat, Mix, Needs, Task, Vec, View
@@ -210,7 +211,6 @@ class CentralFISTA:
         """One step."""
         step = 1 / here.steepness
         w = here.penalty.prox(whole.z - step * here.grad(whole.z), step)
-        t = 1.0 if whole.turn > 0 else whole.t
-        later = (1 + (1 + 4 * t * t) ** 0.5) / 2
+        ahead, t = momentum(whole.t, whole.turn > 0)
         turn = float(np.sum((whole.z - w) * (w - whole.w)))
-        return Whole(w, w + (t - 1) / later * (w - whole.w), later, turn)
+        return Whole(w, w + ahead * (w - whole.w), t, turn)

@@ -12,6 +12,7 @@ from dmtl.algorithms.central import LOW_RANK, Central, Problem
 from dmtl.capabilities import Curved, Smooth
 from dmtl.consensus.chart import Chart
 from dmtl.errors import ConfigError
+from dmtl.penalties.momentum import momentum
 from dmtl.penalties.penalty import Penalty, columns
 from dmtl.types import Block, Mat, Needs, Task, Vec
 
@@ -200,9 +201,8 @@ def _solved(here: Problem, at: Mat, grad: Mat, model: Model, enough: float) -> t
         missed = _norm(z - w) / rate
         if missed <= enough:
             break
-        t = 1.0 if float(np.sum((z - w) * (w - before))) > 0 else t
-        later = (1 + (1 + 4 * t * t) ** 0.5) / 2
-        z, t = w + (t - 1) / later * (w - before), later
+        ahead, t = momentum(t, float(np.sum((z - w) * (w - before))) > 0)
+        z = w + ahead * (w - before)
     return w, missed
 
 

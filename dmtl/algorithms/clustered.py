@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from dmtl.algorithms.replicated import NEEDS, Replicated, replicated
+from dmtl.algorithms.forms import NEEDS, Form, check_form, formed
+from dmtl.algorithms.lifted import Lifted
+from dmtl.algorithms.replicated import NEEDS as REPLICATED
+from dmtl.algorithms.replicated import Replicated, replicated
 from dmtl.consensus.chart import Chart
 from dmtl.penalties.spectral import Clustered
 from dmtl.penalties.tree import Tree
@@ -27,8 +30,11 @@ class ClusteredMTL:
     its own column from V V' = sum_t v_t v_t', which is d x d and an average: w_t = Q diag(shares) Q' v_t. The same with
     M (d, d) is convex alternating structure optimisation (cASO), so this is both.
     Update (replicated master): FISTA as 'central-fista' does it, to rounding, on every graph.
+    form=lifted: A = eta I + M (d, d) that all ranks agree on, min sum_t [f_t(w_t) + c w_t' A_t^-1 w_t], eta I <= A <=
+    (1 + eta) I, tr A <= eta d + k, A_t equal on all edges. The engine solves it, see 'nids', 'pg-extra' and 'dadmm'.
 
-    Message: the upper triangle of V V' on its way and one number for the restart, d (d + 1) / 2 + 1, f = 1.
+    Message: replicated: the upper triangle of V V' on its way and one number for the restart, d (d + 1) / 2 + 1, f = 1;
+    lifted: that of A, d (d + 1) / 2, f = 1.
     Jacob, Bach and Vert, "Clustered multi-task learning: a convex formulation", NIPS 2008; Zhou, Chen and Ye,
     "Clustered multi-task learning via alternating structure optimization", NIPS 2011.
     """
@@ -39,15 +45,22 @@ class ClusteredMTL:
     """weight, at least 0"""
     eta: float = 0.1
     """ratio of the costs of a difference between and within clusters, above 0"""
+    form: Form = "replicated"
+    """how the coupling is computed"""
+    engine: str | None = None
+    """what solves the lifted form: nids, pg-extra or dadmm; left out: nids"""
 
     needs: ClassVar[Needs] = NEEDS
 
     def __post_init__(self) -> None:
-        Clustered(self.k, self.strength, self.eta)
+        check_form("clustered", self._penalty(), self.form, self.engine)
 
-    def charted(self, chart: Chart) -> Replicated:
+    def charted(self, chart: Chart) -> Replicated | Lifted:
         """The method on that graph."""
-        return Replicated(Clustered(self.k, self.strength, self.eta), chart)
+        return formed(self._penalty(), self.form, self.engine, chart)
+
+    def _penalty(self) -> Clustered:
+        return Clustered(self.k, self.strength, self.eta)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +91,7 @@ class Hierarchical:
     common: float = 0.01
     """ridge on what all have in common, above 0"""
 
-    needs: ClassVar[Needs] = NEEDS
+    needs: ClassVar[Needs] = REPLICATED
 
     def __post_init__(self) -> None:
         self._tree()

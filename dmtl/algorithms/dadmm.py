@@ -12,6 +12,7 @@ from dmtl.algorithms.lifted import NEEDS, Lifted, Local
 from dmtl.consensus.chart import Chart
 from dmtl.errors import ConfigError
 from dmtl.lifts.find import check_lift, lift_of
+from dmtl.penalties.momentum import momentum
 from dmtl.penalties.penalty import Penalty
 from dmtl.types import Mat, Needs, Vec
 
@@ -65,10 +66,7 @@ def solved(u: Vec, z: Mat, tilt: Mat, weight: float, here: Local) -> tuple[Vec, 
         gu, gz = here.grad(at_u, at_z)
         new_u, new_z = here.lift.prox(at_u - a * gu, at_z - a * (gz + tilt + weight * at_z), a)
         du, dz = new_u - u, new_z - z
-        if float((at_u - new_u) @ du) + float(np.vdot(at_z - new_z, dz)) > 0:
-            t = 1.0
-        t, last = (1 + (1 + 4 * t * t) ** 0.5) / 2, t
-        ahead = (last - 1) / t
+        ahead, t = momentum(t, float((at_u - new_u) @ du) + float(np.vdot(at_z - new_z, dz)) > 0)
         at_u, at_z, u, z = new_u + ahead * du, new_z + ahead * dz, new_u, new_z
         if float(du @ du) + float(np.vdot(dz, dz)) <= enough * (float(u @ u) + float(np.vdot(z, z))):
             break

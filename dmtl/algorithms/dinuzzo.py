@@ -12,6 +12,7 @@ from dmtl.capabilities import Curved
 from dmtl.consensus.chart import Chart
 from dmtl.consensus.exact import Averaging
 from dmtl.errors import ConfigError
+from dmtl.penalties.symmetric import square, triangle
 from dmtl.types import Inbox, Mat, Mix, Needs, Task, Vec, View
 
 __all__ = ["Dinuzzo", "MixedEffect", "State"]
@@ -26,6 +27,10 @@ class State(NamedTuple):
     """(d,) the model w_t = w + v_t"""
     common: Vec
     """(d,) w"""
+    s: Mat
+    """(d, d) S_t at the model"""
+    h: Vec
+    """(d,) h_t there"""
     left: int
     """averages still to be made"""
     mean: Averaging
@@ -112,8 +117,8 @@ class MixedEffect:
 
     def _begun(self, x: Vec, common: Vec, left: int, task: Task) -> State:
         s, h = self._reduced(x, task)
-        said = np.concatenate([s[np.triu_indices(task.dim)], h])
-        return State(x, common, left, Averaging(said.astype(x.dtype)))
+        said = np.concatenate([triangle(s), h])
+        return State(x, common, s, h, left, Averaging(said.astype(x.dtype)))
 
     def _reduced(self, x: Vec, task: Task) -> tuple[Mat, Vec]:
         """S_t and h_t at the model ``x``."""
@@ -129,14 +134,12 @@ class MixedEffect:
             return state
         d, a = task.dim, self.settings.share
         total = state.mean.x.astype(np.float64) * self.chart.ranks
-        sums = np.zeros((d, d))
-        sums[np.triu_indices(d)] = total[:-d]
-        sums += np.triu(sums, 1).T
+        sums = square(total[:-d])
         common = a * np.linalg.solve(self.settings.strength * np.eye(d) + a * sums, total[-d:])
-        s, h = self._reduced(state.x, task)
-        x, common = (part.astype(state.x.dtype) for part in (common + self._own * (h - s @ common), common))
+        both = (common + self._own * (state.h - state.s @ common), common)
+        x, common = (part.astype(state.x.dtype) for part in both)
         if state.left == 1:
-            return State(x, common, 0, state.mean)
+            return state._replace(x=x, common=common, left=0)
         return self._begun(x, common, state.left - 1, task)
 
     @property

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from dmtl.algorithms.replicated import NEEDS, Replicated
+from dmtl.algorithms.forms import NEEDS, Form, check_form, formed
+from dmtl.algorithms.lifted import Lifted
+from dmtl.algorithms.replicated import Replicated
 from dmtl.consensus.chart import Chart
 from dmtl.penalties.checks import check_strength
 from dmtl.penalties.norms import Rows
@@ -27,20 +29,30 @@ class JointSparse:
     It has no defence against liars, and a lost message leaves the average inexact.
     Where the tasks are strongly convex it can stop by itself, in one round on all ranks, as soon as the objective is
     proven to be near its least: --stop gap=1e-6.
+    form=lifted: sizes z_j of the rows that all ranks agree on, min sum_t [f_t(w_t) + strength / (2 sqrt T)
+    sum_j (w_jt^2 / z_tj + z_tj)], z_t equal on all edges; the best z_j is |w^j| / sqrt T. It takes a step in every
+    round, where the replicated form takes one with every average. The engine solves it, see 'nids', 'pg-extra' and
+    'dadmm'; it has no certificate.
 
-    Message: the sum on its way and one number for the restart, d + 1 numbers, f = 1.
+    Message: replicated: the sum on its way and one number for the restart, d + 1 numbers, f = 1; lifted: z, or z
+    extrapolated ('nids'), d numbers, f = 1.
     Obozinski, Taskar and Jordan, "Joint covariate selection and joint subspace selection for multiple classification
     problems", Statistics and Computing 20, 2010 (the problem); Beck and Teboulle, SIAM J. Imaging Sciences 2, 2009.
     """
 
     strength: float = 0.1
     """weight of the norms of the rows, at least 0"""
+    form: Form = "replicated"
+    """how the coupling is computed"""
+    engine: str | None = None
+    """what solves the lifted form: nids, pg-extra or dadmm; left out: nids"""
 
     needs: ClassVar[Needs] = NEEDS
 
     def __post_init__(self) -> None:
         check_strength("joint-sparse", self.strength)
+        check_form("joint-sparse", Rows(self.strength), self.form, self.engine)
 
-    def charted(self, chart: Chart) -> Replicated:
+    def charted(self, chart: Chart) -> Replicated | Lifted:
         """The method on that graph."""
-        return Replicated(Rows(self.strength), chart)
+        return formed(Rows(self.strength), self.form, self.engine, chart)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, Protocol, cast
 
+import numpy as np
+
 from dmtl.capabilities import Smooth
 from dmtl.consensus.chart import Chart
+from dmtl.consensus.extrema import Largest
 from dmtl.lifts.lift import Lift, Pair
 from dmtl.penalties.penalty import columns
 from dmtl.types import Inbox, Mat, Mix, Needs, Task, Vec, View
@@ -52,10 +55,8 @@ class State(NamedTuple):
 
     x: Vec
     """(d,) the model"""
-    steepness: float
-    """largest Lipschitz constant heard of"""
-    wait: int
-    """rounds until it is everybody's largest"""
+    steepness: Largest
+    """(q,) the largest Lipschitz constant heard of, in all entries"""
     inner: Any
     """the engine's state"""
 
@@ -81,22 +82,19 @@ class Lifted:
 
     def init(self, x0: Vec, task: Task, view: View) -> State:
         """Start at ``x0``."""
-        own = float(x0.dtype.type(self.lift.steepness(cast(Smooth, task).smoothness)))  # as others will hear it
-        inner = self.engine.begin(*self.lift.start(x0), Local(self.lift, task, own))
-        return State(x0, own, self.chart.diameter, inner)
+        own = self.lift.steepness(cast(Smooth, task).smoothness)
+        return self._begun(x0, Largest(np.full(self.message_shape(task)[1], own, x0.dtype)), task)
 
     def send(self, state: State, view: View) -> tuple[Vec, ...]:
         """The average of what is to be mixed; at first the largest constant heard of."""
-        said = self.engine.said(state.inner).mean(axis=0)
-        if state.wait:
-            said[:] = state.steepness
-        return (said,)
+        return (self.engine.said(state.inner).mean(axis=0) if self._knows(state) else state.steepness.x,)
 
     def step(self, state: State, inbox: Inbox, mix: Mix, task: Task, view: View) -> State:
-        """One step of the engine."""
-        if state.wait:
-            return self._heard(state, inbox, task)
-        here = Local(self.lift, task, state.steepness)
+        """One step of the engine, which begins when the largest constant is known."""
+        if not self._knows(state):
+            state = state._replace(steepness=state.steepness.heard(inbox.messages[:, 0], inbox.valid))
+            return self._begun(state.x, state.steepness, task) if self._knows(state) else state
+        here = self._here(state.steepness, task)
         mixed = (self.engine.said(state.inner) + mix()) / 2
         inner = self.engine.moved(state.inner, mixed, here)
         column = self.lift.column(inner.u, inner.z)
@@ -106,11 +104,13 @@ class Lifted:
         """(D,) the rank's column of W: the model, or its two parts."""
         return self.lift.column(state.inner.u, state.inner.z)
 
-    def _heard(self, state: State, inbox: Inbox, task: Task) -> State:
-        """One round of the search for the largest constant; after the last one the engine begins, at the start."""
-        heard = inbox.messages[inbox.valid][:, 0, 0]
-        steepness = max(state.steepness, float(heard.max(initial=0.0)))
-        inner = state.inner
-        if state.wait == 1:
-            inner = self.engine.begin(*self.lift.start(state.x), Local(self.lift, task, steepness))
-        return State(state.x, steepness, state.wait - 1, inner)
+    def _knows(self, state: State) -> bool:
+        """Whether the largest Lipschitz constant is everybody's."""
+        return state.steepness.complete(self.chart.diameter)
+
+    def _here(self, steepness: Largest, task: Task) -> Local:
+        return Local(self.lift, task, float(steepness.x[0]))
+
+    def _begun(self, x: Vec, steepness: Largest, task: Task) -> State:
+        """The engine at its start ``x``, with the largest constant heard of."""
+        return State(x, steepness, self.engine.begin(*self.lift.start(x), self._here(steepness, task)))

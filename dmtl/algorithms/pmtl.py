@@ -11,6 +11,7 @@ from dmtl.algorithms.precision import Precision, check_precision
 from dmtl.capabilities import Dual
 from dmtl.consensus.chart import Chart, spectrum
 from dmtl.errors import ConfigError
+from dmtl.penalties.momentum import momentum
 from dmtl.types import Inbox, Mix, Needs, Task, Vec, View
 
 __all__ = ["PMTL", "Solving", "State"]
@@ -146,12 +147,10 @@ class Solving:
         w = state.said[:-1]
         x = (w + state.lead * state.x) / (1 + state.lead)
         alpha = dual.dual_steps(state.ahead, dual.rows @ w, state.curve)
-        t = 1.0 if state.said[-1] > 0 else state.t
-        later = (1 + (1 + 4 * t * t) ** 0.5) / 2
-        lead = (t - 1) / later
+        lead, t = momentum(state.t, bool(state.said[-1] > 0))
         turn = state.curve / len(alpha) * float((state.ahead - alpha) @ (alpha - state.alpha))
         ahead = alpha + lead * (alpha - state.alpha)
-        return self._begun(state._replace(x=x, alpha=alpha, ahead=ahead, lead=lead, t=later), turn, dual)
+        return self._begun(state._replace(x=x, alpha=alpha, ahead=ahead, lead=lead, t=t), turn, dual)
 
     def _begun(self, state: State, turn: float, dual: Dual) -> State:
         """The system for the model at ``ahead``, after the step that needs nobody."""

@@ -7,11 +7,14 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from dmtl.algorithms.replicated import NEEDS, Replicated
+from dmtl.algorithms.forms import NEEDS, Form, check_form, formed
+from dmtl.algorithms.lifted import Lifted
+from dmtl.algorithms.replicated import NEEDS as REPLICATED
+from dmtl.algorithms.replicated import Replicated
 from dmtl.algorithms.replicated import State as Inner
 from dmtl.consensus.chart import Chart
 from dmtl.penalties.spectral import Relationship as Penalty
-from dmtl.penalties.spectral import square
+from dmtl.penalties.symmetric import square, triangle
 from dmtl.types import Inbox, Mat, Mix, Needs, Task, Vec, View
 
 __all__ = ["Related", "Relationship", "State"]
@@ -44,8 +47,14 @@ class Relationship:
     (W'W)^(1/2) = W' D^+ W. Each rank so has the row of Omega of its own neighbourhood, in the rank files as
     'relations': above 0 learns the same, below 0 the opposite. They hold once the models have settled.
 
+    form=lifted: A (d, d) that all ranks agree on, min sum_t [f_t(w_t) + ridge/2 |w_t|^2 + strength/2 w_t' A_t^-1 w_t],
+    A_t >= 0 with trace at most 1, equal on all edges; the best A is D / tr D. The engine solves it, see 'nids',
+    'pg-extra' and 'dadmm'. No relations are told then: Omega_ts = w_t' A^+ w_s / (tr D)^2 needs tr D and the
+    neighbours' models, and neither travels.
+
     'dmtrl' and 'mocha' learn with relations that are given.
-    Message: the upper triangle of V V' on its way, one number for the restart, and the model: d (d + 3) / 2 + 1, f = 1.
+    Message: replicated: the upper triangle of V V' on its way, one number for the restart, and the model,
+    d (d + 3) / 2 + 1, f = 1; lifted: the upper triangle of A, d (d + 1) / 2, f = 1.
     Zhang and Yeung, "A convex formulation for learning task relationships in multi-task learning", UAI 2010; Liu, Pan
     and Ho, "Distributed multi-task relationship learning", KDD 2017.
     """
@@ -54,16 +63,21 @@ class Relationship:
     """weight of the relations, at least 0"""
     ridge: float = 0.0
     """weight of the ridge, at least 0"""
+    form: Form = "replicated"
+    """how the coupling is computed"""
+    engine: str | None = None
+    """what solves the lifted form: nids, pg-extra or dadmm; left out: nids"""
 
     needs: ClassVar[Needs] = NEEDS
 
     def __post_init__(self) -> None:
-        Penalty(self.strength, self.ridge)
+        check_form("relationship", Penalty(self.strength, self.ridge), self.form, self.engine)
 
-    def charted(self, chart: Chart) -> Related:
+    def charted(self, chart: Chart) -> Related | Lifted:
         """The method on that graph."""
         penalty = Penalty(self.strength, self.ridge)
-        return Related(penalty, Replicated(penalty, chart))
+        method = formed(penalty, self.form, self.engine, chart)
+        return Related(penalty, method) if isinstance(method, Replicated) else method
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +87,7 @@ class Related:
     penalty: Penalty
     method: Replicated = field(repr=False)
 
-    needs: ClassVar[Needs] = NEEDS
+    needs: ClassVar[Needs] = REPLICATED
 
     def message_shape(self, task: Task) -> tuple[int, int]:
         """(1, q + d): the replicated method's message, and the model."""
@@ -124,8 +138,7 @@ class Related:
         sigma = np.sqrt(np.maximum(values[::-1], 0))
         left = sigma * self.penalty.leaves(sigma, self.method.rate(after))
         falling = vectors[:, ::-1]
-        whole: Vec = ((falling * left**2) @ falling.T)[np.triu_indices(len(values))]
-        return whole
+        return triangle((falling * left**2) @ falling.T)
 
 
 def _row(own: Vec, models: Mat, moment: Vec) -> Vec:

@@ -13,7 +13,8 @@ from dmtl.consensus.exact import Averaging
 from dmtl.consensus.extrema import Largest
 from dmtl.errors import ConfigError
 from dmtl.penalties.gap import has_gap, term
-from dmtl.penalties.penalty import Linked, Penalty, Placed, Summed, parts_of
+from dmtl.penalties.momentum import momentum
+from dmtl.penalties.penalty import Linked, Penalty, Placed, Summed, columns
 from dmtl.types import Inbox, Mix, Needs, Task, Vec, View
 
 __all__ = ["NEEDS", "Replicated", "State", "replicated"]
@@ -112,7 +113,7 @@ class Replicated:
     def _begun(self, state: State, turn: float, task: Task, view: View) -> State:
         """Take the gradient at z, and send the summary of where it leads."""
         z = state.z
-        grad = task.grad(np.add.reduce(parts_of(z, self.penalty.copies)))
+        grad = task.grad(columns(z, self.penalty.copies))
         v = z - self.rate(state) * np.concatenate([grad] * self.penalty.copies)
         said = np.append(self._here(view).summary(v), v.dtype.type(turn))
         return state._replace(v=v, mean=Averaging(said))
@@ -121,14 +122,13 @@ class Replicated:
         """The step of the central method that ``total`` completes."""
         rate = self.rate(state)
         w = self._here(view).shrink(state.v, total[:-1], rate)
-        x, slope = np.add.reduce(parts_of(w, self.penalty.copies)), (state.v - w) / rate
+        x, slope = columns(w, self.penalty.copies), (state.v - w) / rate
         if not self.fast:
             return self._begun(state._replace(x=x, w=w, z=w, slope=slope), 0.0, task, view)
-        t = 1.0 if total[-1] > 0 else state.t
-        later = (1 + (1 + 4 * t * t) ** 0.5) / 2
+        ahead, t = momentum(state.t, bool(total[-1] > 0))
         turn = float((state.z - w) @ (w - state.w))
-        z = w + (t - 1) / later * (w - state.w)
-        return self._begun(state._replace(x=x, w=w, z=z, slope=slope, t=later), turn, task, view)
+        z = w + ahead * (w - state.w)
+        return self._begun(state._replace(x=x, w=w, z=z, slope=slope, t=t), turn, task, view)
 
     def rate(self, state: State) -> float:
         """eta, once it is known."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from dmtl.algorithms.replicated import NEEDS, Replicated
+from dmtl.algorithms.forms import NEEDS, Form, check_form, formed
+from dmtl.algorithms.lifted import Lifted
+from dmtl.algorithms.replicated import Replicated
 from dmtl.consensus.chart import Chart
 from dmtl.penalties.checks import check_strength
 from dmtl.penalties.sums import Robust, RobustFeatures
@@ -22,8 +24,11 @@ class RobustMTL:
     Update (replicated master): FISTA on L above S as 'central-fista' does it. Rank t finds its column of L from an
     exact average of the matrices v v' of all, and shortens s_t by itself: that part never travels. The step is
     1 / (2 max_t L_t), because the gradient enters both parts. s_t is exactly 0 on ranks that are no outliers.
+    form=lifted: the trace norm of L as in 'trace-norm', by a D (d, d) that all ranks agree on; s_t stays on its rank.
+    The engine solves it, see 'nids', 'pg-extra' and 'dadmm'.
 
-    Message: the upper triangle of the average on its way and one number for the restart, d (d + 1) / 2 + 1, f = 1.
+    Message: replicated: the upper triangle of the average on its way and one number for the restart, d (d + 1) / 2 + 1,
+    f = 1; lifted: that of D, d (d + 1) / 2, f = 1.
     Chen, Zhou and Ye, "Integrating low-rank and group-sparse structures for robust multi-task learning", KDD 2011.
     """
 
@@ -31,16 +36,21 @@ class RobustMTL:
     """weight of the trace norm of L, at least 0"""
     outliers: float = 0.1
     """weight of the lengths of the columns of S, at least 0"""
+    form: Form = "replicated"
+    """how the coupling is computed"""
+    engine: str | None = None
+    """what solves the lifted form: nids, pg-extra or dadmm; left out: nids"""
 
     needs: ClassVar[Needs] = NEEDS
 
     def __post_init__(self) -> None:
         check_strength("robust-mtl", self.low_rank, "low_rank")
         check_strength("robust-mtl", self.outliers, "outliers")
+        check_form("robust-mtl", Robust(self.low_rank, self.outliers), self.form, self.engine)
 
-    def charted(self, chart: Chart) -> Replicated:
+    def charted(self, chart: Chart) -> Replicated | Lifted:
         """The method on that graph."""
-        return Replicated(Robust(self.low_rank, self.outliers), chart)
+        return formed(Robust(self.low_rank, self.outliers), self.form, self.engine, chart)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +62,11 @@ class RMTFL:
     exact average of all squares, and shortens q_t by itself: that part never travels. The step is 1 / (2 max_t L_t),
     because the gradient enters both parts. Rows of P that no task needs, and q_t on ranks that are no outliers, are
     exactly 0.
+    form=lifted: the rows of P as in 'joint-sparse', by sizes z that all ranks agree on; q_t stays on its rank. The
+    engine solves it, see 'nids', 'pg-extra' and 'dadmm'.
 
-    Message: the average on its way and one number for the restart, d + 1, f = 1.
+    Message: replicated: the average on its way and one number for the restart, d + 1, f = 1; lifted: z, d numbers,
+    f = 1.
     Gong, Ye and Zhang, "Robust multi-task feature learning", KDD 2012.
     """
 
@@ -61,13 +74,18 @@ class RMTFL:
     """weight of the lengths of the rows of P, at least 0"""
     outliers: float = 0.1
     """weight of the lengths of the columns of Q, at least 0"""
+    form: Form = "replicated"
+    """how the coupling is computed"""
+    engine: str | None = None
+    """what solves the lifted form: nids, pg-extra or dadmm; left out: nids"""
 
     needs: ClassVar[Needs] = NEEDS
 
     def __post_init__(self) -> None:
         check_strength("rmtfl", self.features, "features")
         check_strength("rmtfl", self.outliers, "outliers")
+        check_form("rmtfl", RobustFeatures(self.features, self.outliers), self.form, self.engine)
 
-    def charted(self, chart: Chart) -> Replicated:
+    def charted(self, chart: Chart) -> Replicated | Lifted:
         """The method on that graph."""
-        return Replicated(RobustFeatures(self.features, self.outliers), chart)
+        return formed(RobustFeatures(self.features, self.outliers), self.form, self.engine, chart)

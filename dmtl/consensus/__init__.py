@@ -1,1 +1,1 @@
-"""Agreement without a master: averages, extremes and votes small states that travel in messages."""
+"""Agreement without a master: averages, extremes and votes, as small states that travel in messages."""

@@ -9,9 +9,9 @@ import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
-from dmtl.types import Vec
+from dmtl.types import Mat, Vec
 
-__all__ = ["Chart", "Charted", "chart", "spectrum"]
+__all__ = ["Chart", "Charted", "chart", "laplacian", "spectrum"]
 
 _SAME = 1e-9
 """eigenvalues nearer to each other, relatively to the largest, are one"""
@@ -53,11 +53,16 @@ def chart(graph: nx.Graph) -> Chart:
 
 def spectrum(ranks: int, edges: NDArray[np.int64], weights: Vec) -> tuple[float, ...]:
     """Distinct eigenvalues but 0 of the Laplacian of a connected graph with these ``weights`` (m,), in Leja order."""
-    laplacian = np.zeros((ranks, ranks))
+    return _leja(_distinct(np.linalg.eigvalsh(laplacian(ranks, edges, weights))[1:]))
+
+
+def laplacian(ranks: int, edges: NDArray[np.int64], weights: Vec) -> Mat:
+    """(ranks, ranks) the matrix of sum_{edges st} a_st (x_s - x_t)^2, a the ``weights`` (m,) of the edges (m, 2)."""
+    matrix = np.zeros((ranks, ranks))
     for (s, t), a in zip(edges, weights, strict=True):
-        laplacian[[s, t], [s, t]] += a
-        laplacian[[s, t], [t, s]] -= a
-    return _leja(_distinct(np.linalg.eigvalsh(laplacian)[1:]))
+        matrix[[s, t], [s, t]] += a
+        matrix[[s, t], [t, s]] -= a
+    return matrix
 
 
 def _distinct(values: Vec) -> list[float]:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dmtl.consensus.exact import apart
 from dmtl.types import Mask, Mat, Vec
 
 __all__ = ["Chebyshev", "contraction", "needed"]
@@ -45,14 +46,13 @@ class Chebyshev(NamedTuple):
 
     def heard(self, messages: Mat, valid: Mask, lo: float, hi: float) -> Chebyshev:
         """One round on, with the neighbours' vectors (k, q)."""
-        rows = messages if valid.all() else messages[valid]
-        apart = len(rows) * self.x - np.add.reduce(rows, axis=0)
+        pull = apart(self.x, messages, valid)
         theta, delta = (hi + lo) / 2, (hi - lo) / 2
         if not self.done:
-            p = -apart / theta
+            p = -pull / theta
             return Chebyshev(self.x + p, p, delta / theta, 1)
         share = 1 / (2 * theta - delta * self.r)
-        p = delta * share * self.r * self.p - 2 * share * apart
+        p = delta * share * self.r * self.p - 2 * share * pull
         return Chebyshev(self.x + p, p, delta * share, self.done + 1)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from dmtl.types import Mask, Mat, Vec
 
-__all__ = ["Averaging"]
+__all__ = ["Averaging", "apart"]
 
 
 class Averaging(NamedTuple):
@@ -32,10 +32,15 @@ class Averaging(NamedTuple):
 
     def heard(self, messages: Mat, valid: Mask, spectrum: tuple[float, ...]) -> Averaging:
         """One round on, with the neighbours' vectors (k, q)."""
-        rows = messages if valid.all() else messages[valid]
-        apart = len(rows) * self.x - np.add.reduce(rows, axis=0)
-        return Averaging(self.x - apart / spectrum[self.done], self.done + 1)
+        return Averaging(self.x - apart(self.x, messages, valid) / spectrum[self.done], self.done + 1)
 
     def complete(self, spectrum: tuple[float, ...]) -> bool:
         """Whether ``x`` is the average; at once with one rank."""
         return self.done >= len(spectrum)
+
+
+def apart(x: Vec, messages: Mat, valid: Mask) -> Vec:
+    """sum_j (x - x_j) over the neighbours' vectors ``messages`` (k, q): a row of the Laplacian with unit weights."""
+    rows = messages if valid.all() else messages[valid]
+    difference: Vec = len(rows) * x - np.add.reduce(rows, axis=0)
+    return difference

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf, sqrt
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dmtl.lifts.lift import Pair
+from dmtl.penalties.symmetric import length, order, square, triangle
 from dmtl.types import Mat, Vec
 
 __all__ = ["Fraction", "Trace", "pack", "unpack"]
@@ -22,22 +22,16 @@ def pack(matrix: Mat) -> Vec:
 
     So inner products and lengths are those of matrices.
     """
-    rows, columns = np.triu_indices(len(matrix))
-    packed: Vec = matrix[rows, columns] * _weights(rows, columns, matrix.dtype)
-    return packed
+    return triangle(matrix) * _weights(len(matrix), matrix.dtype)
 
 
 def unpack(packed: Vec) -> Mat:
     """The symmetric matrix (d, d)."""
-    d = (int(sqrt(8 * len(packed) + 1)) - 1) // 2
-    rows, columns = np.triu_indices(d)
-    matrix = np.empty((d, d), packed.dtype)
-    matrix[rows, columns] = matrix[columns, rows] = packed / _weights(rows, columns, packed.dtype)
-    return matrix
+    return square(packed / _weights(order(packed), packed.dtype))
 
 
-def _weights(rows: NDArray[np.intp], columns: NDArray[np.intp], dtype: np.dtype[Any]) -> Vec:
-    return np.where(rows == columns, 1.0, _ROOT).astype(dtype)
+def _weights(d: int, dtype: np.dtype[Any]) -> Vec:
+    return triangle(np.where(np.eye(d, dtype=bool), 1.0, _ROOT)).astype(dtype)
 
 
 def raised(u: Vec, z: Vec) -> Pair:
@@ -53,6 +47,16 @@ def raised(u: Vec, z: Vec) -> Pair:
     return np.append(whole[:d, d] * _ROOT, whole[d, d]), pack(whole[:d, :d])
 
 
+def _sizes(here: object, d: int) -> tuple[int, int]:
+    """u is sqrt 2 w and s, z the matrix."""
+    return d + 1, length(d)
+
+
+def _model(here: object, u: Vec, z: Mat) -> Vec:
+    """w."""
+    return u[:-1] / _ROOT
+
+
 @dataclass(frozen=True, slots=True)
 class Trace:
     """Trace norm: phi_t = strength / (2 sqrt T) (s_t + tr D) where ((D, w), (w', s_t)) >= 0, else infinite.
@@ -65,32 +69,16 @@ class Trace:
     strength: float
     ranks: int
 
-    @property
-    def copies(self) -> int:
-        """1."""
-        return 1
+    copies: ClassVar[int] = 1
+    smooth: ClassVar[bool] = False
 
-    @property
-    def smooth(self) -> bool:
-        """It is not."""
-        return False
-
-    def sizes(self, d: int) -> tuple[int, int]:
-        """u is sqrt 2 w and s, z is D."""
-        return d + 1, d * (d + 1) // 2
+    sizes = _sizes
+    model = column = _model
 
     def start(self, x0: Vec) -> Pair:
         """The best D for models that are all the same."""
-        length = float(np.linalg.norm(x0))
-        return np.append(x0 * _ROOT, x0.dtype.type(length)), pack(np.outer(x0, x0 / (length or 1)))[None]
-
-    def model(self, u: Vec, z: Mat) -> Vec:
-        """w."""
-        return u[:-1] / _ROOT
-
-    def column(self, u: Vec, z: Mat) -> Vec:
-        """w."""
-        return self.model(u, z)
+        size = float(np.linalg.norm(x0))
+        return np.append(x0 * _ROOT, x0.dtype.type(size)), pack(np.outer(x0, x0 / (size or 1)))[None]
 
     def steepness(self, smoothness: float) -> float:
         """Half of that of the loss."""
@@ -128,32 +116,17 @@ class Fraction:
     room: float = 1.0
     ridge: float = 0.0
 
-    @property
-    def copies(self) -> int:
-        """2: one for w, one for the bounds."""
-        return 2
+    copies: ClassVar[int] = 2
+    """one for w, one for the bounds"""
+    smooth: ClassVar[bool] = False
 
-    @property
-    def smooth(self) -> bool:
-        """It is not."""
-        return False
-
-    def sizes(self, d: int) -> tuple[int, int]:
-        """u is sqrt 2 w and s, z is A."""
-        return d + 1, d * (d + 1) // 2
+    sizes = _sizes
+    model = column = _model
 
     def start(self, x0: Vec) -> Pair:
         """A multiple of I."""
         packed = pack(np.eye(len(x0), dtype=x0.dtype))
         return np.append(x0 * _ROOT, x0.dtype.type(float(x0 @ x0))), np.stack([packed, packed])
-
-    def model(self, u: Vec, z: Mat) -> Vec:
-        """w."""
-        return u[:-1] / _ROOT
-
-    def column(self, u: Vec, z: Mat) -> Vec:
-        """w."""
-        return self.model(u, z)
 
     def steepness(self, smoothness: float) -> float:
         """Half of that of the loss and the ridge."""

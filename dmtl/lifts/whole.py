@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import sqrt
+from typing import ClassVar
 
 import numpy as np
 
@@ -17,6 +18,26 @@ _NEWTON = 60
 """steps after which a root is found from any start: each takes a third off at least, until they double its digits"""
 
 
+def _sizes(here: object, d: int) -> tuple[int, int]:
+    """(d, d)."""
+    return d, d
+
+
+def _own(here: object, u: Vec, z: Mat) -> Vec:
+    """u."""
+    return u
+
+
+def _steepness(here: object, smoothness: float) -> float:
+    """That of the loss."""
+    return smoothness
+
+
+def _grad(here: object, u: Vec, z: Mat, g: Vec) -> Pair:
+    """That of the loss; none for z."""
+    return g, np.zeros_like(z)
+
+
 @dataclass(frozen=True, slots=True)
 class Common:
     """One model x for all ranks, z = x: each pays its share g(x) / T of a penalty on it."""
@@ -24,10 +45,9 @@ class Common:
     penalty: Penalty | None
     ranks: int
 
-    @property
-    def copies(self) -> int:
-        """1."""
-        return 1
+    copies: ClassVar[int] = 1
+
+    steepness = _steepness
 
     @property
     def smooth(self) -> bool:
@@ -47,14 +67,7 @@ class Common:
         x: Vec = z[0]
         return x
 
-    def column(self, u: Vec, z: Mat) -> Vec:
-        """z."""
-        x: Vec = z[0]
-        return x
-
-    def steepness(self, smoothness: float) -> float:
-        """That of the loss."""
-        return smoothness
+    column = model
 
     def grad(self, u: Vec, z: Mat, g: Vec) -> Pair:
         """That of the loss."""
@@ -71,31 +84,15 @@ class Middle:
 
     strength: float
 
-    @property
-    def copies(self) -> int:
-        """1."""
-        return 1
+    copies: ClassVar[int] = 1
+    smooth: ClassVar[bool] = True
 
-    @property
-    def smooth(self) -> bool:
-        """It is."""
-        return True
-
-    def sizes(self, d: int) -> tuple[int, int]:
-        """(d, d)."""
-        return d, d
+    sizes = _sizes
+    model = column = _own
 
     def start(self, x0: Vec) -> Pair:
         """The mean of models that are all the same."""
         return x0, x0[None]
-
-    def model(self, u: Vec, z: Mat) -> Vec:
-        """u."""
-        return u
-
-    def column(self, u: Vec, z: Mat) -> Vec:
-        """u."""
-        return u
 
     def steepness(self, smoothness: float) -> float:
         """Largest eigenvalue of ((L + a, -a), (-a, a)), a the strength."""
@@ -124,40 +121,22 @@ class Lengths:
     strength: float
     ranks: int
 
-    @property
-    def copies(self) -> int:
-        """1."""
-        return 1
+    copies: ClassVar[int] = 1
+    smooth: ClassVar[bool] = False
 
-    @property
-    def smooth(self) -> bool:
-        """It is not."""
-        return False
-
-    def sizes(self, d: int) -> tuple[int, int]:
-        """(d, d)."""
-        return d, d
+    sizes = _sizes
+    model = _own
+    steepness = _steepness
+    grad = _grad
 
     def start(self, x0: Vec) -> Pair:
         """The best z for models that are all the same."""
         return x0, np.abs(x0)[None]
 
-    def model(self, u: Vec, z: Mat) -> Vec:
-        """u."""
-        return u
-
     def column(self, u: Vec, z: Mat) -> Vec:
         """u, exactly 0 where it and z are next to nothing beside the largest z."""
         least = sqrt(float(np.finfo(z.dtype).eps)) * float(z[0].max(initial=0.0))
         return np.where(np.maximum(z[0], np.abs(u)) > least, u, u.dtype.type(0))
-
-    def steepness(self, smoothness: float) -> float:
-        """That of the loss."""
-        return smoothness
-
-    def grad(self, u: Vec, z: Mat, g: Vec) -> Pair:
-        """That of the loss; none for z."""
-        return g, np.zeros_like(z)
 
     def prox(self, u: Vec, z: Mat, step: float) -> Pair:
         """Feature by feature; both are exactly 0 where they are so little that w^2 <= -2 c z, c the weight."""
@@ -175,39 +154,17 @@ class Heights:
     strength: float
     ranks: int
 
-    @property
-    def copies(self) -> int:
-        """1."""
-        return 1
+    copies: ClassVar[int] = 1
+    smooth: ClassVar[bool] = False
 
-    @property
-    def smooth(self) -> bool:
-        """It is not."""
-        return False
-
-    def sizes(self, d: int) -> tuple[int, int]:
-        """(d, d)."""
-        return d, d
+    sizes = _sizes
+    steepness = _steepness
+    grad = _grad
+    model = column = _own
 
     def start(self, x0: Vec) -> Pair:
         """The best z for models that are all the same."""
         return x0, np.abs(x0)[None]
-
-    def model(self, u: Vec, z: Mat) -> Vec:
-        """u."""
-        return u
-
-    def column(self, u: Vec, z: Mat) -> Vec:
-        """u."""
-        return u
-
-    def steepness(self, smoothness: float) -> float:
-        """That of the loss."""
-        return smoothness
-
-    def grad(self, u: Vec, z: Mat, g: Vec) -> Pair:
-        """That of the loss; none for z."""
-        return g, np.zeros_like(z)
 
     def prox(self, u: Vec, z: Mat, step: float) -> Pair:
         """The projection of each (w_j, z_j - step strength / T) on the cone |w_j| <= z_j."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmtl.penalties.checks import check_strength
+from dmtl.penalties.momentum import momentum
 from dmtl.penalties.penalty import Penalty
 from dmtl.types import Mat, Vec
 
@@ -68,10 +69,8 @@ class OnEdges(NamedTuple):
         t = 1.0
         for _ in range(_STEPS):
             before, y = y, _inside(ahead + rate * self._gaps(self._pulled(v, ahead)), radius)
-            if float(np.sum((ahead - y) * (y - before))) > 0:
-                t = 1.0
-            t, last = (1 + (1 + 4 * t * t) ** 0.5) / 2, t
-            ahead = y + (last - 1) / t * (y - before)
+            share, t = momentum(t, float(np.sum((ahead - y) * (y - before))) > 0)
+            ahead = y + share * (y - before)
             w = self._pulled(v, y)
             gaps = self._gaps(w)
             primal = float(radius @ np.linalg.norm(gaps, axis=0))

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dmtl.types import Mat, Vec
 
-__all__ = ["Column", "Gauge", "Linked", "Penalty", "Placed", "Split", "Summed", "columns", "parts_of"]
-
-Column = NDArray[np.floating[Any]]
-"""(d,) one task's part of a matrix"""
+__all__ = ["Gauge", "Linked", "Penalty", "Placed", "Split", "Summed", "columns", "parts_of"]
 
 
 @runtime_checkable

@@ -8,6 +8,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dmtl.consensus.chart import laplacian
 from dmtl.penalties.checks import check_strength
 from dmtl.penalties.penalty import Penalty
 from dmtl.types import Mat, Vec
@@ -71,11 +72,7 @@ class Laplacian:
 
     def linked(self, edges: NDArray[np.int64], weights: Vec, tasks: int) -> Penalty:
         """The penalty on that graph."""
-        laplacian = np.zeros((tasks, tasks))
-        for (s, t), a in zip(edges, weights, strict=True):
-            laplacian[[s, t], [s, t]] += a
-            laplacian[[s, t], [t, s]] -= a
-        return OnGraph(self.strength, *np.linalg.eigh(laplacian))
+        return OnGraph(self.strength, *np.linalg.eigh(laplacian(tasks, edges, weights)))
 
 
 class OnGraph(NamedTuple):

@@ -6,49 +6,50 @@ with S = Q diag(sigma^2) Q' it is Q diag(f) Q' v_t, f_i what is left of sigma_i.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
 from dmtl.errors import ConfigError
 from dmtl.penalties.checks import check_positive, check_strength
 from dmtl.penalties.norms import left, over
+from dmtl.penalties.symmetric import length, square, triangle
 from dmtl.types import Mat, Vec
 
-__all__ = ["Clustered", "LowRank", "Relationship", "SquaredNuclear", "outer", "square"]
-
-Leaves = Callable[[Vec, float], Vec]
-"""The shares (r,) that a step leaves of singular values (r,), given in falling order"""
+__all__ = ["Clustered", "LowRank", "Relationship", "SquaredNuclear"]
 
 
-def outer(v: Vec) -> Vec:
-    """The upper triangle of v v' (d (d + 1) / 2,), row by row."""
-    triangle: Vec = np.outer(v, v)[np.triu_indices(len(v))]
-    return triangle
+class Spectral(Protocol):
+    """A penalty of the singular values, by what its proximal map leaves of them; the rest is the same for all."""
+
+    def leaves(self, sigma: Vec, step: float) -> Vec:
+        """The shares (r,) that a step leaves of singular values (r,), given in falling order."""
 
 
-def square(triangle: Vec) -> Mat:
-    """The symmetric matrix (d, d) with that upper triangle."""
-    d = (int(np.sqrt(8 * len(triangle) + 1)) - 1) // 2
-    whole = np.zeros((d, d), triangle.dtype)
-    whole[np.triu_indices(d)] = triangle
-    return whole + np.triu(whole, 1).T
-
-
-def _prox(v: Mat, leaves: Leaves, step: float) -> Mat:
+def _prox(here: Spectral, v: Mat, step: float) -> Mat:
+    """The same singular vectors, with what is left of the singular values."""
     u, sigma, right = np.linalg.svd(v, full_matrices=False)
-    near: Mat = (u * (sigma * leaves(sigma, step))) @ right
+    near: Mat = (u * (sigma * here.leaves(sigma, step))) @ right
     return near
 
 
-def _column(v: Vec, total: Vec, leaves: Leaves, step: float) -> Vec:
+def _length(here: Spectral, d: int) -> int:
+    """d (d + 1) / 2: V V' is symmetric."""
+    return length(d)
+
+
+def _summary(here: Spectral, v: Vec) -> Vec:
+    """The upper triangle of v v'."""
+    return triangle(np.outer(v, v))
+
+
+def _shrink(here: Spectral, v: Vec, total: Vec, step: float) -> Vec:
     """One task's column, from the upper triangle of V V'."""
     values, vectors = np.linalg.eigh(square(total))
     sigma = np.sqrt(np.maximum(values[::-1], 0))
     falling = vectors[:, ::-1]
-    column: Vec = falling @ (leaves(sigma, step) * (falling.T @ v))
+    column: Vec = falling @ (here.leaves(sigma, step) * (falling.T @ v))
     return column
 
 
@@ -71,25 +72,14 @@ class LowRank:
         """The penalty of W (d, T)."""
         return self.strength * float(np.linalg.svd(w, compute_uv=False).sum())
 
-    def prox(self, v: Mat, step: float) -> Mat:
-        """Each singular value that much smaller."""
-        return _prox(v, self.leaves, step)
+    prox = _prox
+    length = _length
+    summary = _summary
+    shrink = _shrink
 
     def dual(self, g: Mat) -> float:
         """Largest singular value over the strength."""
         return over(float(np.linalg.svd(g, compute_uv=False).max(initial=0.0)), self.strength)
-
-    def length(self, d: int) -> int:
-        """d (d + 1) / 2: V V' is symmetric."""
-        return d * (d + 1) // 2
-
-    def summary(self, v: Vec) -> Vec:
-        """The upper triangle of v v'."""
-        return outer(v)
-
-    def shrink(self, v: Vec, total: Vec, step: float) -> Vec:
-        """The column, by the singular values of all."""
-        return _column(v, total, self.leaves, step)
 
     def leaves(self, sigma: Vec, step: float) -> Vec:
         """(1 - step strength / sigma)_+."""
@@ -116,21 +106,10 @@ class SquaredNuclear:
         """The penalty of W (d, T)."""
         return self.strength / 2 * float(np.linalg.svd(w, compute_uv=False).sum()) ** 2
 
-    def prox(self, v: Mat, step: float) -> Mat:
-        """The k largest singular values, each smaller by the same: step times strength times their new sum."""
-        return _prox(v, self.leaves, step)
-
-    def length(self, d: int) -> int:
-        """d (d + 1) / 2: V V' is symmetric."""
-        return d * (d + 1) // 2
-
-    def summary(self, v: Vec) -> Vec:
-        """The upper triangle of v v'."""
-        return outer(v)
-
-    def shrink(self, v: Vec, total: Vec, step: float) -> Vec:
-        """The column, by the singular values of all."""
-        return _column(v, total, self.leaves, step)
+    prox = _prox
+    length = _length
+    summary = _summary
+    shrink = _shrink
 
     def leaves(self, sigma: Vec, step: float) -> Vec:
         """(1 - by / sigma)_+, by = h sum_{i <= k} sigma_i / (1 + k h), h = step strength, k as large as it may be."""
@@ -163,21 +142,10 @@ class Relationship:
         """The penalty of W (d, T), at the best relations."""
         return SquaredNuclear(self.strength).value(w) + self.ridge / 2 * float(np.sum(w * w))
 
-    def prox(self, v: Mat, step: float) -> Mat:
-        """That of the squared trace norm of what the ridge leaves."""
-        return _prox(v, self.leaves, step)
-
-    def length(self, d: int) -> int:
-        """d (d + 1) / 2: V V' is symmetric."""
-        return d * (d + 1) // 2
-
-    def summary(self, v: Vec) -> Vec:
-        """The upper triangle of v v'."""
-        return outer(v)
-
-    def shrink(self, v: Vec, total: Vec, step: float) -> Vec:
-        """The column, by the singular values of all."""
-        return _column(v, total, self.leaves, step)
+    prox = _prox
+    length = _length
+    summary = _summary
+    shrink = _shrink
 
     def leaves(self, sigma: Vec, step: float) -> Vec:
         """What the squared norm leaves of what the ridge leaves; a shrunk step, because it comes after the ridge."""
@@ -225,21 +193,10 @@ class Clustered:
         sigma = np.linalg.svd(w, compute_uv=False)
         return self.cost * float(np.sum(sigma**2 / (self.eta + self.members(sigma))))
 
-    def prox(self, v: Mat, step: float) -> Mat:
-        """The singular values by ridges of their own, those of the k directions smaller."""
-        return _prox(v, self.leaves, step)
-
-    def length(self, d: int) -> int:
-        """d (d + 1) / 2: V V' is symmetric."""
-        return d * (d + 1) // 2
-
-    def summary(self, v: Vec) -> Vec:
-        """The upper triangle of v v'."""
-        return outer(v)
-
-    def shrink(self, v: Vec, total: Vec, step: float) -> Vec:
-        """The column, by the singular values of all."""
-        return _column(v, total, self.leaves, step)
+    prox = _prox
+    length = _length
+    summary = _summary
+    shrink = _shrink
 
     def members(self, sigma: Vec, more: float = 0.0) -> Vec:
         """m (r,): how much of M goes to each singular value, the least of sum sigma^2 / (eta + more + m)."""

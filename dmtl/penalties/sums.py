@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -11,9 +11,54 @@ from dmtl.penalties.checks import check_positive, check_strength
 from dmtl.penalties.norms import Columns, Entries, Peaks, Rows, left
 from dmtl.penalties.penalty import Penalty, Summed
 from dmtl.penalties.spectral import LowRank
+from dmtl.penalties.symmetric import square
 from dmtl.types import Mat, Vec
 
 __all__ = ["Dirty", "Robust", "RobustFeatures", "SparseLowRank"]
+
+
+class Parted(Protocol):
+    """A penalty of two parts, by theirs; its value and its map are the same for all of them."""
+
+    @property
+    def parts(self) -> tuple[Penalty, Penalty]:
+        """The penalties of the upper and of the lower part."""
+
+
+class Shared(Protocol):
+    """One of which a task needs a sum for the upper part and nothing for the lower one."""
+
+    @property
+    def parts(self) -> tuple[Summed, Summed]:
+        """The penalties of the upper and of the lower part."""
+
+
+def _value(here: Parted, w: Mat) -> float:
+    """The sum of the parts' penalties of W (2 d, T)."""
+    upper, lower = np.split(w, 2)
+    return here.parts[0].value(upper) + here.parts[1].value(lower)
+
+
+def _prox(here: Parted, v: Mat, step: float) -> Mat:
+    """Each part by itself."""
+    upper, lower = np.split(v, 2)
+    return np.concatenate((here.parts[0].prox(upper, step), here.parts[1].prox(lower, step)))
+
+
+def _length(here: Shared, d: int) -> int:
+    """That of the upper part."""
+    return here.parts[0].length(d // 2)
+
+
+def _summary(here: Shared, v: Vec) -> Vec:
+    """That of the upper part."""
+    return here.parts[0].summary(v[: len(v) // 2])
+
+
+def _shrink(here: Shared, v: Vec, total: Vec, step: float) -> Vec:
+    """One column (2 d,): the upper part by the ``total``, the lower one by itself."""
+    upper, lower = np.split(v, 2)
+    return np.concatenate((here.parts[0].shrink(upper, total, step), here.parts[1].shrink(lower, total[:0], step)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,25 +90,11 @@ class Robust:
         """The columns."""
         return 1, self.parts[1]
 
-    def value(self, w: Mat) -> float:
-        """The penalty of L above S (2 d, T)."""
-        return value(self.parts, w)
-
-    def prox(self, v: Mat, step: float) -> Mat:
-        """Each part by itself."""
-        return prox(self.parts, v, step)
-
-    def length(self, d: int) -> int:
-        """That of L."""
-        return self.parts[0].length(d // 2)
-
-    def summary(self, v: Vec) -> Vec:
-        """That of L."""
-        return self.parts[0].summary(v[: len(v) // 2])
-
-    def shrink(self, v: Vec, total: Vec, step: float) -> Vec:
-        """Each part by itself."""
-        return shrink(self.parts, v, total, step)
+    value = _value
+    prox = _prox
+    length = _length
+    summary = _summary
+    shrink = _shrink
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,25 +125,11 @@ class RobustFeatures:
         """The columns."""
         return 1, self.parts[1]
 
-    def value(self, w: Mat) -> float:
-        """The penalty of P above Q (2 d, T)."""
-        return value(self.parts, w)
-
-    def prox(self, v: Mat, step: float) -> Mat:
-        """Each part by itself."""
-        return prox(self.parts, v, step)
-
-    def length(self, d: int) -> int:
-        """That of P."""
-        return self.parts[0].length(d // 2)
-
-    def summary(self, v: Vec) -> Vec:
-        """That of P."""
-        return self.parts[0].summary(v[: len(v) // 2])
-
-    def shrink(self, v: Vec, total: Vec, step: float) -> Vec:
-        """Each part by itself."""
-        return shrink(self.parts, v, total, step)
+    value = _value
+    prox = _prox
+    length = _length
+    summary = _summary
+    shrink = _shrink
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,13 +156,8 @@ class Dirty:
         """The penalties of P and of Q."""
         return Peaks(self.shared), Entries(self.own)
 
-    def value(self, w: Mat) -> float:
-        """The penalty of P above Q (2 d, T)."""
-        return value(self.parts, w)
-
-    def prox(self, v: Mat, step: float) -> Mat:
-        """Each part by itself."""
-        return prox(self.parts, v, step)
+    value = _value
+    prox = _prox
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +206,6 @@ class SparseLowRank:
 
     def shrink(self, v: Vec, total: Vec, step: float) -> Vec:
         """Soft thresholding above; below the projection, which is the trace norm's map with that much taken off."""
-        from dmtl.penalties.spectral import square
-
         half = len(v) // 2
         sigma = np.sqrt(np.maximum(np.linalg.eigvalsh(square(total))[::-1], 0))
         lower = LowRank(self._by(sigma)).shrink(v[half:], total, 1.0)
@@ -207,21 +217,3 @@ class SparseLowRank:
             return 0.0
         by = (np.cumsum(sigma) - self.radius) / np.arange(1, len(sigma) + 1)
         return float(by[np.flatnonzero(sigma > by)[-1]])
-
-
-def value(parts: tuple[Penalty, Penalty], w: Mat) -> float:
-    """The sum of the parts' penalties of W (2 d, T)."""
-    upper, lower = np.split(w, 2)
-    return parts[0].value(upper) + parts[1].value(lower)
-
-
-def prox(parts: tuple[Penalty, Penalty], v: Mat, step: float) -> Mat:
-    """The parts' proximal maps, one above the other."""
-    upper, lower = np.split(v, 2)
-    return np.concatenate((parts[0].prox(upper, step), parts[1].prox(lower, step)))
-
-
-def shrink(parts: tuple[Summed, Summed], v: Vec, total: Vec, step: float) -> Vec:
-    """The same of one column (2 d,), the upper part by the ``total`` and the lower one by itself."""
-    upper, lower = np.split(v, 2)
-    return np.concatenate((parts[0].shrink(upper, total, step), parts[1].shrink(lower, total[:0], step)))
