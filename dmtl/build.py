@@ -181,9 +181,9 @@ def plan(config: Config, ranks: int = 0) -> Plan:
     parts = _screens(config.screen)
     screen: Screen = Piped(tuple(parts[:-1]), parts[-1]) if len(parts) > 1 else parts[0]
     conditions = _conditions(config, ranks)
-    algorithm = made["algorithm"]
+    algorithm, charted = made["algorithm"], cache(lambda: chart(graph))
     if isinstance(algorithm, Charted) and not graph.is_directed():  # of a directed one there is no chart
-        algorithm = algorithm.charted(chart(graph))
+        algorithm = algorithm.charted(charted())
     warnings = check_graph(algorithm, screen, topology, lies, config)
     warnings += check_links(algorithm, conditions, config)
     warnings += check_changing(screen, changing, lies, config) if changing else []
@@ -198,7 +198,7 @@ def plan(config: Config, ranks: int = 0) -> Plan:
     if config.stop:
         gap = parse_stop(config.stop)
         warnings += check_stop(algorithm, conditions, lies, config)
-        algorithm = CertifiedStop(algorithm, chart(graph), gap)
+        algorithm = CertifiedStop(algorithm, charted(), gap)
     common = (pool, rows, made["task"], tuple(warnings), conditions, changing, features)
     return Plan(explicit, topology, algorithm, screen, lies, *common)
 

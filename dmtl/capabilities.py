@@ -18,6 +18,8 @@ __all__ = [
     "Curved",
     "Dual",
     "Ending",
+    "Enduring",
+    "Exposed",
     "Gathering",
     "Halving",
     "Judging",
@@ -83,6 +85,28 @@ class Ending(Protocol):
 
     def bound(self, state: Any) -> float:
         """How far the objective is above its least, at most, as far as is known; infinite where nothing is."""
+
+
+@runtime_checkable
+class Enduring(Protocol):
+    """An algorithm that needs fresh messages and yet says what losing some does to it; others are taken to suffer."""
+
+    @property
+    def endures_loss(self) -> bool:
+        """Whether it ends in the same place, as long as messages keep coming over every link."""
+
+
+@runtime_checkable
+class Exposed(Protocol):
+    """An algorithm that says itself what a liar can do to it.
+
+    One that asks no screen and does not say is taken to have no defence.
+    """
+
+    def exposure(self) -> str:
+        """What no screen and no rule of its own bounds, and the way out: the end of a sentence that begins with its
+        name; empty where there is no such thing.
+        """
 
 
 @runtime_checkable

@@ -9,7 +9,21 @@ from typing import Any
 import numpy as np
 
 from dmtl.algorithms.certified import CertifiedStop
-from dmtl.capabilities import Certified, Clipping, Curved, Dual, Halving, Judging, Knowing, Limited, Proximable, Smooth
+from dmtl.capabilities import (
+    Certified,
+    Clipping,
+    Curved,
+    Dual,
+    Enduring,
+    Exposed,
+    Gathering,
+    Halving,
+    Judging,
+    Knowing,
+    Limited,
+    Proximable,
+    Smooth,
+)
 from dmtl.changing import Changing
 from dmtl.config import Config
 from dmtl.errors import CompatibilityError
@@ -80,9 +94,8 @@ def check_links(algorithm: Algorithm[Any], conditions: Conditions, config: Confi
             "join, split, time-varying and link age count common rounds, and asynchronous ranks have none. "
             "Use --transport sync, or link delay, jitter and drop."
         )
-    if (
-        fresh and conditions.link.drop and name not in ("pdmm", "collaborative")
-    ):  # links that both ends know to be closed do no harm
+    # Links that both ends know to be closed do no harm.
+    if fresh and conditions.link.drop and not (isinstance(algorithm, Enduring) and algorithm.endures_loss):
         return [f"{name!r} needs every message; where some are lost it ends somewhere else, and the error stays."]
     return []
 
@@ -92,7 +105,7 @@ def check_stop(algorithm: Algorithm[Any], conditions: Conditions, liars: Collect
     if not isinstance(algorithm, Certified) or Needs.UNSCREENED not in algorithm.needs:
         raise CompatibilityError(
             f"{config.algorithm['name']!r} has no certificate: its ranks cannot bound how far the objective is above "
-            f"its least. Leave out --stop, or use 'mocha', 'dmtrl' or a method in replicated form, as 'joint-sparse' is."
+            f"its least. Leave out --stop, or use 'mocha', 'dmtrl' or a replicated method, as 'joint-sparse' is."
         )
     what = {
         f"transport {config.transport!r}": config.asynchronous,
@@ -251,29 +264,29 @@ def _raise_unless_forced(objections: Iterable[str], config: Config) -> list[str]
 
 def _warnings(algorithm: Algorithm[Any], screen: Screen, liars: Collection[int], config: Config) -> Iterator[str]:
     name, plain = config.algorithm["name"], screen.linear
-    if Needs.STATIC in algorithm.needs and liars:
-        yield f"{name!r} has no defence: a lie is in every average. With liars use 'diffusion' and a screen."
+    if liars and (exposure := _exposure(algorithm)):
+        yield f"{name!r} {exposure}"
     if Needs.UNSCREENED in algorithm.needs and not plain:
         yield f"{name!r} asks no screen, so {config.screen[-1]['name']!r} has no effect."
     if Needs.DOUBLY_STOCHASTIC in algorithm.needs and (liars or not plain) and not getattr(algorithm, "leak", 0.0):
+        heals = f"Give it a leak and a cap, {name}:leak=0.1,cap=1, or use" if hasattr(algorithm, "leak") else "Use"
         yield (
-            f"{name!r} keeps a sum over all ranks that a lie or a screen breaks, and the error stays. Give it a leak "
-            f"and a cap, {name}:leak=0.1,cap=1, or use 'diffusion', 'laplacian' or 'network-lasso'."
+            f"{name!r} keeps a sum over all ranks that a lie or a screen breaks, and the error stays. {heals} "
+            f"'diffusion', 'laplacian' or 'network-lasso'."
         )
-    elif name == "gradient-tracking" and liars and _capless(algorithm):
-        yield f"{name!r} with a leak forgets a lie about its trackers and does not bound it. Give it a cap as well."
-    if name == "pdmm" and liars and _capless(algorithm):
-        yield (
-            f"{name!r} has duals that a lie can drive without bound. Give it a cap, pdmm:cap=0.1, or use "
-            f"'network-lasso'."
-        )
-    if name in ("collaborative", "dada") and liars:
-        yield f"{name!r} has no bound on what a liar does to it. With liars use 'model-propagation' and a screen."
-    if name == "pairwise-gossip" and liars:
-        yield "'pairwise-gossip' takes its mean with a liar as with anybody. With liars use 'diffusion' and a screen."
 
 
-def _capless(algorithm: Algorithm[Any]) -> bool:
-    """Whether a method that can bound what a neighbour does to it was not told to."""
-    cap = getattr(algorithm, "cap", None)
-    return cap is None or bool(np.isinf(cap))
+def _exposure(algorithm: Algorithm[Any]) -> str:
+    """What a liar can do to a method that neither a screen nor its own rule bounds, as ``Exposed`` says it."""
+    if isinstance(algorithm, Exposed):
+        return algorithm.exposure()
+    if isinstance(algorithm, Gathering):
+        return (
+            "is told the data of all ranks: lies in messages change nothing, and false data are in every model. "
+            "With liars use 'diffusion' and a screen."
+        )
+    if Needs.STATIC in algorithm.needs:
+        return "has no defence: a lie is in every average. With liars use 'diffusion' and a screen."
+    if Needs.UNSCREENED in algorithm.needs:
+        return "asks no screen and tells of no defence of its own. With liars use 'diffusion' and a screen."
+    return ""

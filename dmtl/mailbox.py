@@ -7,14 +7,15 @@ still bears the mark after an exchange holds no message: nobody wrote it, or its
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import compress
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from dmtl.types import Block, Inbox, Mat, Outbox, View
+from dmtl.types import Block, Inbox, Mask, Mat, Outbox, View
 
-__all__ = ["CAP", "Mailbox", "nothing", "per_edge", "replaced", "silent_rows", "swapped"]
+__all__ = ["CAP", "Mailbox", "nothing", "only", "per_edge", "replaced", "silent_rows", "swapped"]
 
 _MARK = {4: 0x7FC0D417, 8: 0x7FF8D417D417D417}
 
@@ -128,3 +129,16 @@ def swapped(inbox: Inbox, words: Block, there: NDArray[np.bool_]) -> Inbox:
     """The same inbox with other ``words`` (k, f, d), of which those that are ``there`` (k,) count."""
     own = inbox.flat[:1].reshape(1, *words.shape[1:])
     return _inbox(np.concatenate((own, words)), np.where(there, 0, -1))
+
+
+def only(view: View, valid: Mask) -> View:
+    """The view of a rank that heard those neighbours alone: its entries fit the rows, the others' weight is its own."""
+    kept = np.concatenate(([True], valid))
+    weights = view.weights[kept]
+    weights[0] = 1 - weights[1:].sum()  # exactly 1 where nobody is left, so that the own vector stays as it is
+    return view._replace(
+        sources=tuple(compress(view.sources, valid)),
+        weights=weights,
+        couplings=view.couplings[valid],
+        trust=view.trust[valid],
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Container
-from itertools import compress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 from dmtl.capabilities import Ending
 from dmtl.changing import Changing
 from dmtl.errors import DivergedError
-from dmtl.mailbox import CAP, Mailbox, per_edge, replaced, swapped
+from dmtl.mailbox import CAP, Mailbox, only, per_edge, replaced, swapped
 from dmtl.sums import weighted_sum
 from dmtl.types import Algorithm, Attack, Block, Inbox, Mask, Mat, Mixed, Outbox, Screen, Task, Vec, View
 
@@ -280,16 +279,3 @@ class Node:
         if self.changing is None:
             return view
         return view._replace(weights=self.changing.row(view.rank, view.round).weights.astype(self.dtype))
-
-
-def only(view: View, valid: Mask) -> View:
-    """The view of a rank that heard those neighbours alone: its entries fit the rows, the others' weight is its own."""
-    kept = np.concatenate(([True], valid))
-    weights = view.weights[kept]
-    weights[0] = 1 - weights[1:].sum()  # exactly 1 where nobody is left, so that the own vector stays as it is
-    return view._replace(
-        sources=tuple(compress(view.sources, valid)),
-        weights=weights,
-        couplings=view.couplings[valid],
-        trust=view.trust[valid],
-    )

@@ -13,10 +13,11 @@ from dmtl.attacks.alie import z_max
 from dmtl.attacks.case import Case
 from dmtl.attacks.drift import Drift
 from dmtl.attacks.fitting import flattest, optimum
-from dmtl.attacks.line_search import LineSearch, strongest
+from dmtl.attacks.line_search import LineSearch, deviation, strongest
 from dmtl.attacks.loss_hugging import LossHugging
 from dmtl.attacks.silent import Silent
 from dmtl.attacks.told import told
+from dmtl.attacks.victims import Victim
 from dmtl.build import plan
 from dmtl.config import load
 from dmtl.data.pool import Dataset
@@ -32,7 +33,7 @@ from dmtl.tasks.hinge import Hinge
 from dmtl.tasks.least_squares import LeastSquares
 from dmtl.tasks.logistic import Logistic
 from dmtl.topology import Topology, metropolis
-from dmtl.types import Inbox
+from dmtl.types import Inbox, Mixed, Outbox
 from tests.contracts.test_screen import REQUIRED
 from tests.networks import network, quadratics
 
@@ -384,3 +385,38 @@ def test_a_line_search_may_be_made_against_every_rule(screen):
     job = plan(load(raw))
     states = simulate([job.node(rank) for rank in range(10)], 3)
     assert all(np.isfinite(state.x).all() for state in states)
+
+
+class Notes:
+    """A screen that writes down what it is shown."""
+
+    linear = False
+
+    def __init__(self):
+        self.shown = []
+
+    def init(self, task, view):
+        return ()
+
+    def __call__(self, rows, weights, memory, task, view):
+        self.shown.append((rows.tolist(), weights.tolist(), view.sources, view.couplings.tolist()))
+        return Mixed(rows[0].copy(), np.ones(len(rows) - 1), ())
+
+
+@pytest.mark.parametrize("victim", [0, 1, 3])
+def test_without_liars_a_victims_rule_sees_what_a_node_shows_it_when_they_are_silent(victim):
+    notes, stage = Notes(), Stage(UNEVEN, (2, 6), Median())
+    stage.case = stage.case._replace(screen=notes)
+    node = network(UNEVEN, Diffusion(), stage.tasks, notes)[victim]
+    near = node.view.sources
+    box = node.mailbox()
+    box.clear()
+    box.post(Outbox((stage.said[victim, 0],)))
+    for row, rank in enumerate(near):
+        if rank not in stage.liars:
+            box.heard[row] = stage.said[rank]
+    node.step(node.start(), box.open())
+    rows = stage.said[[victim, *near], 0]
+    told_of = Victim(victim, rows, node.view.weights, np.array([rank in stage.liars for rank in near]))
+    deviation(told_of, stage.view, stage.case, 1e100)
+    assert notes.shown[0] == notes.shown[1]

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dmtl import build
 from dmtl.build import plan
 from dmtl.config import combine, digest, load, read_file, to_toml
 from dmtl.errors import CompatibilityError, ConfigError
@@ -230,3 +231,18 @@ def test_data_without_tasks_are_spread_evenly_unless_told_otherwise():
     assert sum(sizes) == 1797
     assert max(sizes) - min(sizes) <= 1
     assert plan(load(SMALL)).config.partition == {"name": "natural"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "times"),
+    [
+        ({"algorithm": "joint-sparse", "stop": "gap=1e-3"}, 1),
+        ({"algorithm": "joint-sparse"}, 1),
+        ({"algorithm": "diffusion"}, 0),
+    ],
+)
+def test_the_chart_of_a_graph_is_drawn_once_and_only_where_it_is_used(settings, times, monkeypatch):
+    drawn, chart = [], build.chart
+    monkeypatch.setattr(build, "chart", lambda graph: drawn.append(graph) or chart(graph))
+    plan(load({**SMALL, **settings}))
+    assert len(drawn) == times

@@ -108,6 +108,32 @@ def test_the_warm_up_finds_the_span_of_the_first_gradients():
     assert distance(states, top) < 1e-8
 
 
+class Counting:
+    """A task that counts how often it is asked for its gradient at 0."""
+
+    def __init__(self, task):
+        self.task, self.asked = task, 0
+
+    def __getattr__(self, what):
+        return getattr(self.task, what)
+
+    def grad(self, w, rng=None):
+        self.asked += not w.any()
+        return self.task.grad(w, rng)
+
+
+@pytest.mark.parametrize("warm_up", [0, 5, 50])
+def test_longer_runs_do_not_ask_more_often_for_the_gradient_at_zero(warm_up):
+    asked = []
+    for rounds in (0, 12):
+        tasks = [Counting(task) for task in low_rank(6, 20)[0]]
+        states = simulate(network(nx.cycle_graph(6), SharedSubspace(2, warm_up=warm_up), tasks), rounds)
+        asked.append([task.asked for task in tasks])
+        for state, task in zip(states, tasks, strict=True):
+            np.testing.assert_array_equal(state.model.c, task.task.grad(np.zeros(12)))
+    assert asked[0] == asked[1]
+
+
 def test_a_screen_takes_the_place_of_the_sums():
     tasks, basis = low_rank(12, 20)
     states = simulate(network(nx.complete_graph(12), SharedSubspace(2), tasks, TrimmedMean(1)), 350)

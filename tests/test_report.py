@@ -18,6 +18,8 @@ from click.testing import CliRunner, Result
 
 from dmtl.cli import cli
 from dmtl.errors import ConfigError, ResultsError
+from dmtl.report import page as pages
+from dmtl.report import text as texts
 from dmtl.report.reading import read_run
 from dmtl.report.summary import Outcome, Series, Summary
 from dmtl.report.trust_map import given
@@ -126,11 +128,20 @@ def test_the_table_has_a_line_per_run_and_per_person_and_fits_a_batch_log(runs: 
     assert "\x1b" not in text
 
 
-def test_of_a_crowd_of_runs_only_what_they_have_in_common_is_shown(runs: tuple[str, ...], tmp_path: Path) -> None:
+def test_of_a_crowd_of_runs_only_what_they_have_in_common_is_shown(
+    runs: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     believing = tmp_path / "believing"
     dmtl("run", *COMMON, *LIES[:4], "--force", "--name", "believing", "--out", str(believing))
     places = [*runs, believing, *(shutil.copytree(believing, tmp_path / str(copy)) for copy in range(21))]
+    calls: list[tuple[str, int]] = []
+    for place, name in ((texts, "grid"), (pages, "_setup"), (pages, "_people")):
+        call = getattr(place, name)
+        monkeypatch.setattr(
+            place, name, lambda *these, name=name, call=call: calls.append((name, len(these[0]))) or call(*these)
+        )
     result = dmtl("report", *map(str, places), "--html", "--out", str(tmp_path / "out"))
+    assert calls == [("grid", 25), ("_people", 0)]  # each run is read, and none is told
     lines = result.stdout.splitlines()
     assert lines[0].split()[:2] == ["error", "of"]
     assert not [line for line in lines if line.startswith("rank ")]

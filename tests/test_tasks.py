@@ -119,6 +119,16 @@ def test_least_squares_knows_its_own_curvature_from_below() -> None:
     assert LeastSquares(l2=L2).build(noisy(0, rows=2)).strong_convexity == pytest.approx(L2)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_hessian_of_least_squares_is_made_once_to_the_last_bit(dtype: type) -> None:
+    task = LeastSquares(l2=L2).build(noisy(0))
+    x = task.parts.train.x
+    assert (task.curvature(np.zeros(5, dtype)) == x.T @ x / 30 + L2 * np.eye(5)).all()
+    assert task.curvature(np.zeros(5, dtype)) is task.curvature(np.ones(5, dtype))
+    with pytest.raises(ValueError, match="read-only"):
+        task.curvature(np.zeros(5, dtype))[0, 0] = 1.0
+
+
 def test_a_bounded_pull_moves_the_minimiser_no_further_than_pull_over_l2() -> None:
     rng = np.random.default_rng(0)
     task = Logistic(l2=L2).build(noisy(2))

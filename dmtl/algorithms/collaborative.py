@@ -66,6 +66,7 @@ class Collaborative:
     """whether ranks only talk in pairs that are drawn in each round"""
 
     needs: ClassVar[Needs] = Needs.PROX | Needs.EDGEWISE | Needs.UNSCREENED | Needs.UNDIRECTED | Needs.FRESH
+    endures_loss: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_peers("collaborative", self.strength, self.full_rows)
@@ -73,6 +74,10 @@ class Collaborative:
             raise ConfigError(f"'collaborative' has rho={self.rho}. It must be a finite number above 0.")
         if not 0 < self.theta <= 1:
             raise ConfigError(f"'collaborative' has theta={self.theta}. It must be above 0 and at most 1.")
+
+    def exposure(self) -> str:
+        """Everything: lies about models and about copies."""
+        return "has no bound on what a liar does to it. With liars use 'model-propagation' and a screen."
 
     def message_shape(self, task: Task) -> tuple[int, int]:
         """(2, d): the reflections of both models of an edge, the sender's first; with a mark each for gossip."""

@@ -88,6 +88,10 @@ class Dada:
                 f"'dada' has pace={self.pace} and warm_up={self.warm_up}. They are numbers of rounds, at least 1 and 0."
             )
 
+    def exposure(self) -> str:
+        """Everything: lies about models and about what they cost."""
+        return "has no bound on what a liar does to it. With liars use 'model-propagation' and a screen."
+
     def message_shape(self, task: Task) -> tuple[int, int]:
         """(1, d + 3): model, price of the loss, degree, number of neighbours."""
         return 1, task.dim + 3

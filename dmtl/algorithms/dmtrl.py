@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, NamedTuple, cast
 
 import numpy as np
 
-from dmtl.algorithms.precision import Precision, check_precision, heard
+from dmtl.algorithms.precision import UNDEFENDED, Precision, check_precision, heard
 from dmtl.algorithms.replicated import Replicated
 from dmtl.capabilities import Dual
 from dmtl.consensus.chart import Chart
@@ -88,6 +88,10 @@ class DMTRL:
         if self.relations == "graph":
             return self
         return Replicated(Relationship(self.strength, self.strength * self.delta), chart)
+
+    def exposure(self) -> str:
+        """Everything: the pull of a neighbour grows with what it says."""
+        return UNDEFENDED
 
     @property
     def precision(self) -> Precision:

@@ -78,6 +78,12 @@ class GradientTracking:
                 f"for no limit."
             )
 
+    def exposure(self) -> str:
+        """Lies about trackers, where no cap holds their sum; those about models are the screen's."""
+        if not self.leak or (self.cap is not None and self.cap < np.inf):
+            return ""  # without a leak its needs say that a sum breaks
+        return "with a leak forgets a lie about its trackers and does not bound it. Give it a cap as well."
+
     def message_shape(self, task: Task) -> tuple[int, int]:
         """(2, d): adapted model and tracker."""
         return 2, task.dim

@@ -36,6 +36,10 @@ class Local:
     def __post_init__(self) -> None:
         check_schedule(self.step_size, "'local' step_size")
 
+    def exposure(self) -> str:
+        """Nothing: it hears nobody."""
+        return ""
+
     def message_shape(self, task: Task) -> tuple[int, int]:
         """(0, d): nothing is sent."""
         return 0, task.dim

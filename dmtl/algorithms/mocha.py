@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple, cast
 import numpy as np
 
 from dmtl.algorithms.coordinate_ascent import ascend, order
-from dmtl.algorithms.precision import Precision, check_precision, heard
+from dmtl.algorithms.precision import UNDEFENDED, Precision, check_precision, heard
 from dmtl.capabilities import Dual
 from dmtl.errors import ConfigError
 from dmtl.rng import Purpose
@@ -86,6 +86,10 @@ class MOCHA:
             raise ConfigError(f"'mocha' has least={self.least}. It must be from 0 to passes={self.passes}.")
         if not 0 <= self.drop <= 1:
             raise ConfigError(f"'mocha' has drop={self.drop}. It is a probability, from 0 to 1.")
+
+    def exposure(self) -> str:
+        """Everything: the pull of a neighbour grows with what it says."""
+        return UNDEFENDED
 
     @property
     def precision(self) -> Precision:

@@ -58,6 +58,10 @@ class PairwiseGossip:
     def __post_init__(self) -> None:
         check_schedule(self.step_size, "'pairwise-gossip' step_size")
 
+    def exposure(self) -> str:
+        """Everything: half of any distance."""
+        return "takes its mean with a liar as with anybody. With liars use 'diffusion' and a screen."
+
     def message_shape(self, task: Task) -> tuple[int, int]:
         """(1, d + 1): the adapted model and the proposal."""
         return 1, task.dim + 1

@@ -65,6 +65,7 @@ class PDMM:
     """the most force that one neighbour has, at least 0; left out: any, and ranks agree on one model"""
 
     needs: ClassVar[Needs] = Needs.PROX | Needs.EDGEWISE | Needs.UNSCREENED | Needs.UNDIRECTED | Needs.FRESH
+    endures_loss: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not self.rho > 0:
@@ -73,6 +74,16 @@ class PDMM:
             raise ConfigError(f"'pdmm' has theta={self.theta}. It must be above 0 and at most 1.")
         if self.cap is not None and not self.cap >= 0:
             raise ConfigError(f"'pdmm' has cap={self.cap}. cap is a force, at least 0; leave it out for no limit.")
+
+    def exposure(self) -> str:
+        """Everything without a cap."""
+        if self._capped:
+            return ""
+        return "has duals that a lie can drive without bound. Give it a cap, pdmm:cap=0.1, or use 'network-lasso'."
+
+    @property
+    def _capped(self) -> bool:
+        return self.cap is not None and self.cap < np.inf
 
     def message_shape(self, task: Task) -> tuple[int, int]:
         """(1, d): one edge's y."""
@@ -92,7 +103,7 @@ class PDMM:
         z = state.z.copy()
         came = inbox.valid
         z[came] += self.theta * (inbox.messages[came, 0] - z[came])
-        if self.cap is not None and self.cap < np.inf:
+        if self._capped:
             self._hold(z, state, inbox.messages[:, 0], came, view)
         return self._solve(state.x, z, task, orientation(view))
 

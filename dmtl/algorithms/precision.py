@@ -11,7 +11,10 @@ from dmtl.capabilities import Dual
 from dmtl.errors import ConfigError
 from dmtl.types import Inbox, Mat, Task, Vec, View
 
-__all__ = ["Precision", "check_precision", "heard"]
+__all__ = ["UNDEFENDED", "Precision", "check_precision", "heard"]
+
+UNDEFENDED = "has no defence: a neighbour pulls as hard as it likes. With liars use 'laplacian' and a screen."
+"""what a liar can do to a method with this coupling"""
 
 
 def check_precision(name: str, strength: float, delta: float) -> None:

@@ -30,6 +30,8 @@ class State(NamedTuple):
     """(d, rank) what is sent: in the warm-up the tracker, then the adapted U"""
     seen: Mat
     """(d, rank) c_t c_t'U as the tracker has seen it last"""
+    c: Vec
+    """(d,) grad f_t(0) of all rows, in double precision"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,8 @@ class SharedSubspace:
     def init(self, x0: Vec, task: Task, view: View) -> State:
         """Start in a subspace that all ranks draw alike, whatever ``x0`` is."""
         basis = _orthonormal(common_basis(x0, self._columns(task), view))
-        state = State(x0, basis, np.zeros(basis.shape[1], x0.dtype), basis, np.zeros_like(basis))
+        c = task.grad(np.zeros(task.dim))
+        state = State(x0, basis, np.zeros(basis.shape[1], x0.dtype), basis, np.zeros_like(basis), c)
         return (
             self._tracked(state, np.zeros_like(basis), task) if self.warm_up else self._adapted(state, task, view.round)
         )
@@ -99,22 +102,22 @@ class SharedSubspace:
 
     def _tracked(self, state: State, mixed: Mat, task: Task) -> State:
         """One step of the tracked orthogonal iteration; the model is the best one in the subspace so far."""
-        c = task.grad(np.zeros(task.dim))
+        c = state.c
         now = np.outer(c, c @ state.basis).astype(mixed.dtype)
         b = refit(task, state.basis, state.b).astype(mixed.dtype)
-        return State(state.basis @ b, state.basis, b, mixed + (now - state.seen), now)
+        return State(state.basis @ b, state.basis, b, mixed + (now - state.seen), now, c)
 
     def _adapted(self, state: State, task: Task, round: int) -> State:
         basis = state.basis
         b = refit(task, basis, state.b).astype(basis.dtype)
         x = basis @ b
         g = np.outer(task.grad(x), b).astype(basis.dtype)
-        return State(x, basis, b, basis - self._rate(b, task, round) * g, state.seen)
+        return State(x, basis, b, basis - self._rate(b, state.c, task, round) * g, state.seen, state.c)
 
-    def _rate(self, b: Vec, task: Task, round: int) -> float:
+    def _rate(self, b: Vec, start: Vec, task: Task, round: int) -> float:
         if self.step_size is not None:
             return rate(self.step_size, round)
-        steepness, start = cast(Smooth, task).smoothness, task.grad(np.zeros(task.dim))
+        steepness = cast(Smooth, task).smoothness
         size = max(float(b @ b), float(start @ start) / steepness**2)
         return 1 / (steepness * size) if size > 0 else 0.0
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import compress
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -16,7 +15,8 @@ from dmtl.attacks.told import Told
 from dmtl.attacks.victims import Scene, Victim, unit
 from dmtl.capabilities import Knowing
 from dmtl.errors import ConfigError
-from dmtl.types import Attack, Block, Inbox, Mask, Mat, Screen, Task, Vec, View
+from dmtl.mailbox import only
+from dmtl.types import Attack, Block, Inbox, Mat, Screen, Task, Vec, View
 
 __all__ = ["Line", "LineSearch", "deviation", "line", "strongest"]
 
@@ -146,7 +146,7 @@ def deviation(victim: Victim, view: View, case: Case, cap: float) -> Callable[[V
     def aggregate(rows: Mat, seen: View) -> Vec:
         return case.screen(rows, seen.weights, memory, task, seen).value
 
-    honest = aggregate(victim.honest, _without(here, victim.lying)).astype(np.float64)
+    honest = aggregate(victim.honest, only(here, ~victim.lying)).astype(np.float64)
     rows = victim.rows.copy()
 
     def far(lie: Vec) -> float:
@@ -157,19 +157,6 @@ def deviation(victim: Victim, view: View, case: Case, cap: float) -> Callable[[V
         return moved if moved < np.inf else 0.0
 
     return far
-
-
-def _without(view: View, lying: Mask) -> View:
-    """What a victim sees that hears nothing of the liars: their weight is its own."""
-    kept = np.concatenate(([True], ~lying))
-    weights = view.weights[kept]
-    weights[0] += view.weights[~kept].sum()
-    return view._replace(
-        sources=tuple(compress(view.sources, ~lying)),
-        weights=weights,
-        couplings=view.couplings[~lying],
-        trust=view.trust[~lying],
-    )
 
 
 def strongest(far: Callable[[float], float], grid: Vec, usual: tuple[float, ...]) -> float:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dmtl.errors import ConfigError
-from dmtl.report.grid import grid
+from dmtl.report.grid import Grid
 from dmtl.report.reading import Run
 from dmtl.report.summary import Summary
 from dmtl.report.verdicts import fates
@@ -44,12 +44,17 @@ class Picture:
         return "data:image/png;base64," + base64.b64encode(self.content).decode("ascii")
 
 
-def write_page(runs: Sequence[Run], summaries: Sequence[Summary], warnings: Sequence[str], place: Path) -> Path:
-    """Write report.html and its pictures into the folder ``place`` and return the page's path."""
+def write_page(
+    runs: Sequence[Run], summaries: Sequence[Summary], table: Grid | None, warnings: Sequence[str], place: Path
+) -> Path:
+    """Write report.html and its pictures into the folder ``place`` and return the page's path.
+
+    ``table`` is what ``grid`` makes of the summaries.
+    """
     if not (find_spec("matplotlib") and find_spec("jinja2")):
         raise ConfigError("report pictures need matplotlib and jinja2: pip install 'dmtl[report]'.")
-    pictures = _pictures(runs, summaries)
-    html = _render(runs, summaries, warnings, pictures)
+    pictures = _pictures(runs, summaries, table)
+    html = _render(runs, summaries, table, warnings, pictures)
     with writing(place):
         place.mkdir(parents=True, exist_ok=True)
         for picture in pictures:
@@ -59,26 +64,38 @@ def write_page(runs: Sequence[Run], summaries: Sequence[Summary], warnings: Sequ
 
 
 def _render(
-    runs: Sequence[Run], summaries: Sequence[Summary], warnings: Sequence[str], pictures: Sequence[Picture]
+    runs: Sequence[Run],
+    summaries: Sequence[Summary],
+    table: Grid | None,
+    warnings: Sequence[str],
+    pictures: Sequence[Picture],
 ) -> str:
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["number"] = number
     template = environment.from_string(files("dmtl.report").joinpath("page.html.j2").read_text("utf-8"))
+    crowd = _crowded(summaries, table)
+    shown = [] if crowd else list(zip(runs, summaries, strict=True))
     return template.render(
         summaries=summaries,
         pictures=pictures,
-        grid=grid(summaries),
+        grid=table,
         fates=fates(summaries),
         warnings=warnings,
-        crowd=len(summaries) > CROWD and grid(summaries) is not None,
-        people=_people(summaries),
+        crowd=crowd,
+        people=_people([summary for _, summary in shown]),
         many=max(summary.ranks for summary in summaries) > MANY,
-        quartiles=[quartiles(summary) for summary in summaries],
+        quartiles=[quartiles(summary) for _, summary in shown],
         metrics=", ".join(dict.fromkeys(summary.metric or "nothing" for summary in summaries)),
-        setups=[_setup(run, summary) for run, summary in zip(runs, summaries, strict=True)],
+        again=_command(runs[0]),
+        setups=[_setup(run, summary) for run, summary in shown],
     )
+
+
+def _crowded(summaries: Sequence[Summary], table: Grid | None) -> bool:
+    """Whether the table of screens and attacks stands for all runs."""
+    return len(summaries) > CROWD and table is not None
 
 
 def _people(summaries: Sequence[Summary]) -> list[tuple[str, list[Any]]]:
@@ -97,13 +114,14 @@ def _setup(run: Run, summary: Summary) -> dict[str, Any]:
         toml = (run.place / "config.toml").read_text("utf-8")
     except (OSError, UnicodeDecodeError):
         toml = ""
+    facts = {"features": summary.features or "those of the data", **_facts(run)}
+    return {"name": summary.name, "toml": toml, "command": _command(run), "facts": facts}
+
+
+def _command(run: Run) -> str:
+    """What makes a run again."""
     launcher = f"mpirun -n {run.size} " if any(rank.start.get("mpi") for rank in run.ranks) else ""
-    return {
-        "name": summary.name,
-        "toml": toml,
-        "command": f"{launcher}dmtl run --config {shlex.quote(str(run.place / 'config.toml'))} --out again",
-        "facts": {"features": summary.features or "those of the data", **_facts(run)},
-    }
+    return f"{launcher}dmtl run --config {shlex.quote(str(run.place / 'config.toml'))} --out again"
 
 
 def _facts(run: Run) -> Mapping[str, str]:
@@ -127,15 +145,15 @@ def _facts(run: Run) -> Mapping[str, str]:
     }
 
 
-def _pictures(runs: Sequence[Run], summaries: Sequence[Summary]) -> list[Picture]:
+def _pictures(runs: Sequence[Run], summaries: Sequence[Summary], table: Grid | None) -> list[Picture]:
     from dmtl.report.figures import curves, errors, png
     from dmtl.report.heat import heat_map
 
     heat = []
-    if table := grid(summaries):
+    if table:
         alt = f"Errors of {len(table.rows)} screens under {len(table.columns)} attacks. The numbers are in the table."
         heat.append(Picture("wide", "heat.png", png(heat_map(table)), "Which screen holds?", alt, _HEAT))
-    if heat and len(summaries) > CROWD:
+    if _crowded(summaries, table):
         return heat
     alts = _errors_alt(summaries), _curves_alt(summaries)
     return [

@@ -39,10 +39,10 @@ def print_report(runs: tuple[str, ...], as_json: bool, html: bool, out: str | No
     """
     read = [read_run(folder) for folder in runs]
     summaries, warnings = compare(read)
+    table = grid(summaries)
     for sentence in warnings:
         print(f"dmtl: warning: {sentence}", file=sys.stderr, flush=True)
     if as_json:
-        table = grid(summaries)
         document = {
             "version": 1,
             "warnings": warnings,
@@ -51,14 +51,14 @@ def print_report(runs: tuple[str, ...], as_json: bool, html: bool, out: str | No
         }
         print(json.dumps(document, indent=1))
     else:
-        _print_tables(summaries)
+        _print_tables(summaries, table)
     if html or out:
-        page = write_page(read, summaries, warnings, Path(out) if out else read[0].place)
+        page = write_page(read, summaries, table, warnings, Path(out) if out else read[0].place)
         print(f"pictures and page: {page}", file=sys.stderr if as_json else sys.stdout)
 
 
-def _print_tables(summaries: Sequence[Summary]) -> None:
-    console, table = terminal(), grid(summaries)
+def _print_tables(summaries: Sequence[Summary], table: Grid | None) -> None:
+    console = terminal()
     if len(summaries) > CROWD and table:
         for part in _grid(table):
             console.print(part)

@@ -58,9 +58,12 @@ class LeastSquares:
         if data.classes not in (0, 2):
             raise misfit("least-squares", "numbers or two classes", data.classes)
         parts = prepare("least-squares", data, self.bias, signs if data.classes else lambda y: y)
-        values, vectors = np.linalg.eigh(second_moment(parts.train.x))
+        moment = second_moment(parts.train.x)
+        values, vectors = np.linalg.eigh(moment)
         pull = vectors.T @ (parts.train.x.T @ parts.train.y / len(parts.train.y))
-        return LeastSquaresTask(self, parts, data.classes, np.maximum(values, 0.0) + self.l2, vectors, pull)
+        hessian = moment + self.l2 * np.eye(len(moment))
+        hessian.flags.writeable = False
+        return LeastSquaresTask(self, parts, data.classes, np.maximum(values, 0.0) + self.l2, vectors, pull, hessian)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,6 +79,8 @@ class LeastSquaresTask:
     """(d, d) its eigenvectors, one per column"""
     pull: Vec
     """(d,) X'y/m in the eigenvectors' coordinates"""
+    hessian: Mat
+    """(d, d) X'X/m + l2 I, in double precision"""
 
     @property
     def dim(self) -> int:
@@ -111,7 +116,7 @@ class LeastSquaresTask:
 
     def curvature(self, w: Vec) -> Mat:
         """X'X/m + l2 I, the same at every ``w``."""
-        return second_moment(self.parts.train.x) + self.settings.l2 * np.eye(self.dim)
+        return self.hessian
 
     def clipped_grad(self, w: Vec, clip: float, order: int) -> Vec:
         """The full-batch gradient with each row's part shortened to ``clip``, (d,)."""
