@@ -28,8 +28,8 @@ class Synthetic:
 
     so that E |w_t|^2 is 1 (clustered: 1 + spread^2), and the bias 0. With classes=2 the label is 1 with probability
     sigmoid(<w_t, x> / noise), which for noise=0 is the sign of <w_t, x>; the truth is then w_t / noise.
-    With a drift the parameters turn while the rows go by: those of row i of m are cos(a) w_t + sin(a) w'_t, a = drift i/m,
-    w' a second draw of all tasks' parameters in the same shape; the truth is that of the last row.
+    With a drift the parameters turn while the rows go by: those of row i of m are cos(a) w_t + sin(a) w'_t,
+    a = drift i/m, w' a second draw of all tasks' parameters in the same shape; the truth is that of the last row.
     The draws of a task come from its own stream: low-rank and clustered tasks do not change with their number.
     The scales are ours.
 
