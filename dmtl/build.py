@@ -17,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmtl.algorithms.certified import CertifiedStop, parse_stop
+from dmtl.algorithms.streamed import Streamed
 from dmtl.attacks.case import Case
 from dmtl.attacks.told import told
 from dmtl.capabilities import Gathering, Knowing
 from dmtl.changing import Changing
-from dmtl.compat import check_changing, check_graph, check_links, check_node, check_stop
+from dmtl.compat import check_changing, check_graph, check_links, check_node
 from dmtl.config import Config, Liars
 from dmtl.consensus.chart import Charted, chart
 from dmtl.data.features import mapped
@@ -31,6 +32,7 @@ from dmtl.data.split import choose_tasks, share, standardise
 from dmtl.errors import ConfigError
 from dmtl.graphs.common import check_connected
 from dmtl.links import Conditions, parse_joins, parse_link, parse_slow, parse_split
+from dmtl.modes import check_rows, check_stop, check_stream
 from dmtl.node import Node
 from dmtl.registry import find
 from dmtl.rng import Purpose, stream
@@ -114,6 +116,8 @@ class Plan:
         task = self._bound_task(rank)
         if not lie:
             check_node(self.algorithm, self.screen, task, rank, self.config)
+        if config.stream:
+            check_rows(task, rank)
         return Node(
             view,
             task,
@@ -195,6 +199,9 @@ def plan(config: Config, ranks: int = 0) -> Plan:
         byzantine=[_told(group, lie) for group, lie in groups],
         **{kind: describe(kind.replace("_", "-"), piece) for kind, piece in made.items()},
     )
+    if config.stream:
+        check_stream(algorithm, config)
+        algorithm = Streamed(algorithm, config.stream)
     if config.stop:
         gap = parse_stop(config.stop)
         warnings += check_stop(algorithm, conditions, lies, config)

@@ -31,6 +31,7 @@ __all__ = [
     "Smooth",
     "Telling",
     "Unruly",
+    "Windowed",
 ]
 
 
@@ -265,3 +266,20 @@ class Merging(Protocol):
 
     def groups(self, neighbours: int, view: View) -> NDArray[np.intp]:
         """(k,) into which of these rows each neighbour goes in this round."""
+
+
+@runtime_checkable
+class Windowed(Protocol):
+    """A task that can be shown its training rows a few at a time, as a stream."""
+
+    @property
+    def training_rows(self) -> int:
+        """How many rows there are."""
+
+    def window(self, first: int, last: int) -> Task:
+        """The same task with the training rows ``first`` .. ``last`` - 1 alone, as they are in the data."""
+
+    def surprise(self, w: Vec) -> tuple[float, float]:
+        """At ``w``: the mean loss of a training row, without a ridge, and the share of rows that are taken for another
+        class; for numbers the mean squared error.
+        """

@@ -57,6 +57,7 @@ _OPTIONS = [
         type=float,
         help="Share of the training data kept for tuning and screens; a screen that needs some takes 0.3 if it is 0.",
     ),
+    click.option("--stream", type=int, metavar="ROWS", help="Learn online: so many new rows a round, tested on first."),
     click.option("--topology", metavar=_PIECE, help="Graph; a file: file:PATH."),
     click.option("--weights", metavar="NAME", help="Mixing weights."),
     click.option("--time-varying", metavar=_PIECE, help="Which links of the graph are in use in a round."),

@@ -10,7 +10,6 @@ import numpy as np
 
 from dmtl.algorithms.certified import CertifiedStop
 from dmtl.capabilities import (
-    Certified,
     Clipping,
     Curved,
     Dual,
@@ -32,7 +31,7 @@ from dmtl.screens.piped import Piped
 from dmtl.topology import Topology
 from dmtl.types import Algorithm, Needs, Screen, Task
 
-__all__ = ["check_changing", "check_graph", "check_links", "check_node", "check_stop"]
+__all__ = ["check_changing", "check_graph", "check_links", "check_node"]
 
 
 def check_graph(
@@ -98,29 +97,6 @@ def check_links(algorithm: Algorithm[Any], conditions: Conditions, config: Confi
     if fresh and conditions.link.drop and not (isinstance(algorithm, Enduring) and algorithm.endures_loss):
         return [f"{name!r} needs every message; where some are lost it ends somewhere else, and the error stays."]
     return []
-
-
-def check_stop(algorithm: Algorithm[Any], conditions: Conditions, liars: Collection[int], config: Config) -> list[str]:
-    """Check that a method can be stopped by a bound on its objective; return warnings, each one sentence."""
-    if not isinstance(algorithm, Certified) or Needs.UNSCREENED not in algorithm.needs:
-        raise CompatibilityError(
-            f"{config.algorithm['name']!r} has no certificate: its ranks cannot bound how far the objective is above "
-            f"its least. Leave out --stop, or use 'mocha', 'dmtrl' or a replicated method, as 'joint-sparse' is."
-        )
-    what = {
-        f"transport {config.transport!r}": config.asynchronous,
-        "a time-varying graph": config.time_varying,
-        "a split": conditions.splits,
-        "a late rank": conditions.joins,
-        f"link {config.link!r}": conditions.hides,
-    }
-    if unsteady := next((name for name, there in what.items() if there), ""):
-        raise CompatibilityError(
-            f"--stop adds up what all ranks say in the same round, and there is {unsteady}. Leave one of them out."
-        )
-    return (
-        [f"--stop believes every rank: rank {min(liars)}, a liar, may end the run too soon or never."] if liars else []
-    )
 
 
 def check_changing(screen: Screen, changing: Changing, liars: Collection[int], config: Config) -> list[str]:

@@ -26,7 +26,7 @@ HOUSEKEEPING = (
 _TIMING = ("transport", "slow", "pace", "max_age")
 """Settings that change numbers only where ranks do not wait for each other."""
 _AT_LEAST_0 = (
-    *("rounds", "eval_every", "seed", "ranks", "stall_warn"),
+    *("rounds", "eval_every", "seed", "ranks", "stall_warn", "stream"),
     *("patience", "checkpoint_every", "pace", "max_age", "seconds"),
 )
 
@@ -66,6 +66,8 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tr
     """each rank scales its features by its own training rows"""
     features: Spec | None = None
     """features made of these, the same map on all ranks; None: as they are"""
+    stream: int = 0
+    """new training rows that a rank sees in each round, in the order of the data; 0: all rows in all rounds"""
     topology: Spec = _piece("ring")
     weights: str = "metropolis"
     time_varying: Spec | None = None
@@ -196,8 +198,9 @@ def identity(config: Config) -> dict[str, Any]:
     plain["link"] = astuple(link if config.asynchronous else replace(link, delay=0.0, jitter=0.0))
     for key in {*HOUSEKEEPING, *_TIMING} - set(_TIMING if config.asynchronous else ()):
         plain.pop(key)
-    if config.features is None:  # a run without a map is the run that it was before there were any
-        plain.pop("features")
+    for key in ("features", "stream"):
+        if not plain[key]:  # a run without is the run that it was before there were any
+            plain.pop(key)
     return plain
 
 

@@ -21,7 +21,19 @@ LAYERS = (
     ),
     ("node",),
     ("runner", "simulator", "virtual", "transports", "memory"),
-    ("registry", "specs", "config", "compat", "build", "results", "recorder", "checkpoints", "resume", "progress"),
+    (
+        "registry",
+        "specs",
+        "config",
+        "compat",
+        "modes",
+        "build",
+        "results",
+        "recorder",
+        "checkpoints",
+        "resume",
+        "progress",
+    ),
     ("launch", "session", "simulation", "stopping", "cli", "__main__", "__init__", "report", "commands"),
 )
 READS_FILES = {"graphs", "data", "time_varying"}

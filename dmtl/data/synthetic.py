@@ -28,6 +28,8 @@ class Synthetic:
 
     so that E |w_t|^2 is 1 (clustered: 1 + spread^2), and the bias 0. With classes=2 the label is 1 with probability
     sigmoid(<w_t, x> / noise), which for noise=0 is the sign of <w_t, x>; the truth is then w_t / noise.
+    With a drift the parameters turn while the rows go by: those of row i of m are cos(a) w_t + sin(a) w'_t,
+    a = drift i/m, w' a second draw of all tasks' parameters in the same shape; the truth is that of the last row.
     The draws of a task come from its own stream: low-rank and clustered tasks do not change with their number.
     The scales are ours.
 
@@ -53,6 +55,8 @@ class Synthetic:
     """distance of a task from its centre where clustered, in units of the centres' own size"""
     classes: int = 0
     """0: regression; 2: logistic labels"""
+    drift: float = 0.0
+    """angle, in radians, that the parameters turn by from the first row to the last"""
 
     def __post_init__(self) -> None:
         if self.shape not in get_args(Shape):
@@ -60,7 +64,7 @@ class Synthetic:
         for name, least in (("tasks", 0), ("features", 1), ("rows", 3), ("rank", 1), ("clusters", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(f"'synthetic' has {name}={getattr(self, name)}. {name} is at least {least}.")
-        for name in ("noise", "spread"):
+        for name in ("noise", "spread", "drift"):
             if not 0 <= getattr(self, name) < np.inf:
                 raise ConfigError(f"'synthetic' has {name}={getattr(self, name)}. {name} is a number, at least 0.")
         if self.classes not in (0, 2):
@@ -88,12 +92,19 @@ class Synthetic:
     def _task(self, t: int, count: int, seed: int) -> tuple[Vec, Mat, Vec]:
         """Parameters (p,), features (rows, p) and targets (rows,) of task ``t`` of ``count``."""
         rng = stream(seed, Purpose.DATA, rank=t)
-        w = self._parameters(t, count, stream(seed, Purpose.DATA), rng)
+        common = stream(seed, Purpose.DATA)
+        w = self._parameters(t, count, common, rng)
+        other = self._parameters(t, count, common, rng) if self.drift else w
         x = rng.standard_normal((self.rows, self.features))
+        z = x @ w
+        if self.drift:
+            angle = self.drift * np.arange(self.rows) / self.rows
+            z = np.cos(angle) * z + np.sin(angle) * (x @ other)
+            w = np.cos(angle[-1]) * w + np.sin(angle[-1]) * other
         if not self.classes:
-            return w, x, x @ w + self.noise * rng.standard_normal(self.rows)
+            return w, x, z + self.noise * rng.standard_normal(self.rows)
         # x w + noise L > 0 with L logistic has probability sigmoid(x w / noise), also as noise goes to 0
-        return w, x, (x @ w + self.noise * rng.logistic(size=self.rows) > 0).astype(np.float64)
+        return w, x, (z + self.noise * rng.logistic(size=self.rows) > 0).astype(np.float64)
 
     def _parameters(self, t: int, count: int, common: np.random.Generator, own: np.random.Generator) -> Vec:
         """w_t (p,): ``common`` draws what all tasks share, ``own`` what is this task's."""

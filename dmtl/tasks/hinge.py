@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from dmtl.tasks.linear import (
     report,
     sign_error,
     signs,
+    windowed,
 )
 from dmtl.types import Mat, Vec
 
@@ -144,6 +145,15 @@ class HingeTask:
     def held_out_losses(self, models: Mat) -> Mat:
         """max(0, 1 - y x'w) of ``models`` (m, d), (m, rows)."""
         return judge(self.parts.held_out, models, _row_losses)
+
+    def window(self, first: int, last: int) -> HingeTask:
+        """The task with the training rows ``first`` .. ``last`` - 1 alone; its curvature stays that of all."""
+        return replace(self, parts=windowed(self.parts, first, last))
+
+    def surprise(self, w: Vec) -> tuple[float, float]:
+        """Loss and error, means over the training rows."""
+        figures = _measure(self.parts.train, w)
+        return figures["loss"], figures["error"]
 
     def evaluate(self, w: Vec) -> dict[str, float]:
         """Figures at ``w``: error and loss."""

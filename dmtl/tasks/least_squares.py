@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from dmtl.tasks.linear import (
     second_moment,
     sign_error,
     signs,
+    windowed,
 )
 from dmtl.types import Mat, Vec
 
@@ -167,6 +168,15 @@ class LeastSquaresTask:
     def held_out_losses(self, models: Mat) -> Mat:
         """Half squared errors of ``models`` (m, d), (m, rows)."""
         return judge(self.parts.held_out, models, _row_losses)
+
+    def window(self, first: int, last: int) -> LeastSquaresTask:
+        """The task with the training rows ``first`` .. ``last`` - 1 alone; its curvature stays that of all."""
+        return replace(self, parts=windowed(self.parts, first, last))
+
+    def surprise(self, w: Vec) -> tuple[float, float]:
+        """Half the squared error, and the squared error or the share of wrong signs; means over the training rows."""
+        loss, (x, y) = _half_square(self.parts.train, w), self.parts.train
+        return loss, sign_error(x @ w, y) if self.classes else 2 * loss
 
     def evaluate(self, w: Vec) -> dict[str, float]:
         """Figures at ``w``: rmse and r2, or error and loss for two classes."""

@@ -30,6 +30,7 @@ __all__ = [
     "sign_error",
     "signs",
     "top_eigenvalue",
+    "windowed",
 ]
 
 Targets = NDArray[np.floating[Any]]
@@ -109,6 +110,12 @@ def draw(part: Part, size: int, rng: np.random.Generator | None) -> Part:
         return part
     rows = np.sort(rng.choice(len(part.y), size, replace=False, shuffle=False))
     return Part(part.x[rows], part.y[rows])
+
+
+def windowed(parts: Parts, first: int, last: int) -> Parts:
+    """The training rows ``first`` .. ``last`` - 1 alone; the others as they are."""
+    x, y = parts.train
+    return parts._replace(train=Part(x[first:last], y[first:last]), half=None)
 
 
 def half(parts: Parts, which: int) -> Part:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from dmtl.tasks.linear import (
     sign_error,
     signs,
     top_eigenvalue,
+    windowed,
 )
 from dmtl.tasks.newton import Function, newton
 from dmtl.types import Mat, Vec
@@ -175,6 +176,15 @@ class LogisticTask:
     def held_out_losses(self, models: Mat) -> Mat:
         """log(1 + exp(-y x'w)) of ``models`` (m, d), (m, rows)."""
         return judge(self.parts.held_out, models, _row_losses)
+
+    def window(self, first: int, last: int) -> LogisticTask:
+        """The task with the training rows ``first`` .. ``last`` - 1 alone; its curvature stays that of all."""
+        return replace(self, parts=windowed(self.parts, first, last))
+
+    def surprise(self, w: Vec) -> tuple[float, float]:
+        """Loss and error, means over the training rows."""
+        figures = _measure(self.parts.train, w)
+        return figures["loss"], figures["error"]
 
     def evaluate(self, w: Vec) -> dict[str, float]:
         """Figures at ``w``: error and loss."""

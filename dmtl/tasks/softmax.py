@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from dmtl.tasks.linear import (
     prepare,
     report,
     top_eigenvalue,
+    windowed,
 )
 from dmtl.tasks.newton import Function, conjugate_gradients, newton
 from dmtl.types import Mat, Vec
@@ -154,6 +155,15 @@ class SoftmaxTask:
     def held_out_losses(self, models: Mat) -> Mat:
         """Cross-entropies of ``models`` (m, d), (m, rows)."""
         return judge(self.parts.held_out, models, _row_losses)
+
+    def window(self, first: int, last: int) -> SoftmaxTask:
+        """The task with the training rows ``first`` .. ``last`` - 1 alone; its curvature stays that of all."""
+        return replace(self, parts=windowed(self.parts, first, last))
+
+    def surprise(self, w: Vec) -> tuple[float, float]:
+        """Loss and error, means over the training rows."""
+        figures = _measure(self.parts.train, w)
+        return figures["loss"], figures["error"]
 
     def evaluate(self, w: Vec) -> dict[str, float]:
         """Figures at ``w``: error and loss."""

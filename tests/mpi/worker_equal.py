@@ -103,6 +103,7 @@ def experiments(n: int):
     for features in ("rbf:count=10", "polynomial"):
         yield {**base, "algorithm": "dinuzzo", "features": features}
     yield {**base, "task": "least-squares:batch=3"}
+    yield {**base, "stream": 2, "algorithm": "laplacian:step_size=0.1/sqrt(t)"}
     if n > 1:
         yield from troubles(n, base)
     if n < 3:
