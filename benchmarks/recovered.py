@@ -2,11 +2,12 @@
 
     python benchmarks/recovered.py [--seeds 3] [--blocks low-rank clustered joint-sparse]
 
-20 ranks in a small world, a task each: 40 features, no bias, 20 rows to learn from and 10 to choose by, noise 0.3. The
-tasks have rank 3; or are of 4 clusters, but for two outliers; or all need the same 8 features. Each method runs as the
-network's method in the simulator, where it averages exactly by d (d + 1) / 2 numbers or fewer a message; its strength
-is chosen on the held-out rows, among 10 (or 7 x 3 where there are two), by the central method, which has the same
-minimiser; the table says how far the network was from it at the end. Alone is ridge regression with its own 10 ridges.
+20 ranks in a small world, a task each: 40 features, no bias, 30 rows, of which 20 are to learn from and the others to
+choose by (clusters: 14), noise 0.3. The tasks have rank 3; or are of 4 clusters, but for two outliers; or all need the
+same 8 features; or so do all but two. Each method runs as the network's method in the simulator. Its strength is chosen
+on the rows to choose by, from 10 (21 pairs where there are two), by the central method, which has the same minimiser;
+the last column says how far the network ended from that. Rules: 'best' is the least error on those rows, 'strongest'
+the greatest strength whose error is within a standard error of it. Alone is ridge regression with its own 10 ridges.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ from dmtl.screens.average import Average
 from dmtl.tasks.least_squares import LeastSquares
 from dmtl.topology import Topology, metropolis
 
-T, D, RANK, CLUSTERS, SUPPORT, INSIDE, LEARN = 20, 40, 3, 4, 8, 18, 20
-"""INSIDE: tasks that are no outliers, where there are such; LEARN: rows to learn from"""
+T, D, RANK, CLUSTERS, SUPPORT, INSIDE = 20, 40, 3, 4, 8, 18
+"""INSIDE: tasks that are no outliers, where there are such"""
 SOLID = 1e-3
 """singular values and rows above that share of the largest count"""
 L2 = 1e-4
@@ -79,10 +80,11 @@ def drawn(block: str, seed: int) -> Tasks:
         w[:, INSIDE:] = rng.standard_normal((D, T - INSIDE)) * 2 / D**0.5
     y = made.y + np.sum(made.x * (w - before).T[made.task], axis=1)
     tasks, rows, none = [], [], (np.empty((0, D)), np.empty(0))
+    learn = 14 if block == "clustered" else 20  # with 20, models learnt alone show the clusters as well
     for t in range(T):
         x, here = made.x[made.task == t], y[made.task == t]
-        tasks.append(LeastSquares(l2=L2, bias=False).build(Dataset(x[:LEARN], here[:LEARN], *none, *none)))
-        rows.append((x[LEARN:], here[LEARN:]))
+        tasks.append(LeastSquares(l2=L2, bias=False).build(Dataset(x[:learn], here[:learn], *none, *none)))
+        rows.append((x[learn:], here[learn:]))
     return Tasks(w, tasks, rows)
 
 
@@ -261,14 +263,15 @@ def lines(block: str, name: str, seed: int) -> list[dict[str, float]]:
     far = float(np.linalg.norm(own - made.truth))
     if name == "alone":
         return [{"error": 1.0, **judged(block, own, own, made.truth)}]
-    for strengths, least in central(made, METHODS[name]):
+    best, strong = central(made, METHODS[name])
+    for strengths, least in [best] if best[0] == strong[0] else [best, strong]:
         models, whole, told = network(made, METHODS[name].network(*strengths), STEPS)
         here = {"error": float(np.linalg.norm(models - made.truth)) / far, **judged(block, models, whole, made.truth)}
         if told:
             true, mine = relations(made.truth), [value for *_, value in told]
             here["told"] = float(np.corrcoef(mine, [true[one, two] for one, two, _ in told])[0, 1])
         found.append(here | {"gap": float(np.linalg.norm(models - least) / np.linalg.norm(least))})
-    return found
+    return [found[0], found[-1]]
 
 
 def main() -> None:
