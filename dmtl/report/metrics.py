@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmtl.report.reading import Column, RankRun, Run, spec_text
+from dmtl.report.stream import online
 from dmtl.report.summary import Outcome, Series, Summary
 from dmtl.report.verdicts import tally
 
@@ -40,6 +41,8 @@ def compare(runs: Sequence[Run]) -> tuple[list[Summary], list[str]]:
             )
         reference = runs[chosen] if alone and number not in alone else None
         summary = summarise(run, reference)
+        if summary.online and summary.online.lack:
+            warnings.append(f"{titles[number]}: no regret, because {summary.online.lack}.")
         against = titles[chosen] if reference else None
         summaries.append(replace(summary, name=titles[number], alone=against))
     return summaries, warnings
@@ -85,6 +88,7 @@ def summarise(run: Run, reference: Run | None = None) -> Summary:
         seconds=max(rank.seconds for rank in run.ranks),
         outcomes=outcomes,
         series=series,
+        online=online(run),
     )
 
 
