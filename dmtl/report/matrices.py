@@ -64,7 +64,8 @@ def trust_at(run: Run) -> tuple[list[int], NDArray[np.float64]]:
     trust = np.full((len(chosen), run.size, run.size), np.nan)
     for kind in kinds:
         for (source, target), strip in zip(kind.links, kind.trust, strict=True):
-            trust[:, target, source] = strip[chosen]
+            if 0 <= source < run.size:
+                trust[:, target, source] = strip[chosen]
     return [rounds[place] for place in chosen], trust
 
 
@@ -77,11 +78,14 @@ def arranged(run: Run) -> tuple[list[int], list[int]]:
     clusters = _clusters(run)
 
     def key(rank: int) -> tuple[bool, int, str]:
+        if rank in run.liars:
+            return True, 0, ""
         label = labels.get(rank, "")
-        return rank in run.liars, rank % clusters, "" if label == f"rank {rank}" else label
+        return False, rank % clusters, "" if label == f"rank {rank}" else label
 
     order = sorted(range(run.size), key=lambda rank: (*key(rank), rank))
-    named = len({key(rank)[2] for rank in order}) < len(order)  # labels that are all different are no groups
+    honest = [rank for rank in order if rank not in run.liars]
+    named = len({key(rank)[2] for rank in honest}) < len(honest)  # labels that are all different are no groups
     groups = [key(rank) if named else key(rank)[:2] for rank in order]
     return order, [place for place in range(1, len(order)) if groups[place] != groups[place - 1]]
 

@@ -149,7 +149,8 @@ def _links(run: Run, rank: RankRun, byzantine: bool) -> NDArray[np.bool_]:
 def _trust(run: Run, byzantine: bool) -> float | None:
     """Mean trust of honest ranks in one kind of neighbours; None where nothing was said yet."""
     ranks = [rank for rank in run.honest if rank.talks and rank.round > 0]
-    return _mean(float(value) for rank in ranks for value in rank.table["trust"][-1][_links(run, rank, byzantine)])
+    given = [value for rank in ranks for value in rank.trust[_links(run, rank, byzantine)] if np.isfinite(value)]
+    return _mean(map(float, given))
 
 
 def _consensus(run: Run) -> float | None:
