@@ -27,7 +27,7 @@ RIDGE = 1e-6
 """what keeps a minimiser finite where classes can be told apart without an error"""
 SMOOTHINGS = (1.0, 0.1, 0.01, 0.001)
 """how round the kink of the hinge is made, one after the other"""
-LARGEST = 5e9
+LARGEST = 2e9
 """rows times columns squared: beyond it a report would take minutes"""
 
 
