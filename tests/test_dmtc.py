@@ -141,6 +141,20 @@ def test_phase_two_keeps_the_mean_over_ranks_and_phase_one_is_its_formula():
         assert np.allclose(state.model.psi, state.x - rate(STEP, 9) * moved.ravel(), rtol=0, atol=1e-14)
 
 
+def test_the_disagreement_is_of_the_order_of_the_step_by_the_spectral_gap():
+    """|W_j - mean| <= eta |G A^-1| s / (1 - s) in the end, s the second largest absolute eigenvalue of the weights."""
+    tasks = quadratics(8)
+    for graph in ("ring", "random"):
+        values = np.sort(np.abs(np.linalg.eigvalsh(metropolis(GRAPHS[graph]))))
+        apart = []
+        for eta in (0.02, 0.01):
+            x = models(simulate(network(GRAPHS[graph], DMTCJoint(2, 1.0, eta), tasks), 2000))
+            g = np.array([interaction(2, 1.0) @ task.grad(w).reshape(2, 2) for task, w in zip(tasks, x, strict=True)])
+            apart.append(np.linalg.norm(x - x.mean(axis=0)))
+            assert apart[-1] <= eta * np.linalg.norm(g) * values[-2] / (1 - values[-2])
+        assert 0.45 < apart[1] / apart[0] < 0.6
+
+
 @pytest.mark.parametrize("relearn", [0, 4])
 def test_who_sees_the_same_rows_has_the_same_models_those_of_one_rank_alone(relearn):
     method, task = DMTCJoint(2, 1.0, STEP, relearn=relearn), quadratics(1)[0]
