@@ -36,6 +36,8 @@ ALGORITHMS = (
     "dnsp:rank=2,power_steps=1",
     "dsml",
     "frank-wolfe:power_steps=2",
+    "dmtc:radius=2",
+    "dmtc-joint:tasks=2,relearn=3",
     "dmtrl",
     "gradient-tracking",
     "clustered",
