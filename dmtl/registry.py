@@ -56,6 +56,7 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "pmtl": "dmtl.algorithms.pmtl:PMTL",
             "private-coordinate-descent": "dmtl.algorithms.coordinate_descent:PrivateCoordinateDescent",
             "relationship": "dmtl.algorithms.relationship:Relationship",
+            "resilient-mtl": "dmtl.algorithms.resilient_mtl:ResilientMTL",
             "rmtfl": "dmtl.algorithms.robust_mtl:RMTFL",
             "robust-mtl": "dmtl.algorithms.robust_mtl:RobustMTL",
             "shared-subspace": "dmtl.algorithms.shared_subspace:SharedSubspace",
