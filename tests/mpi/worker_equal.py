@@ -108,6 +108,7 @@ def experiments(n: int):
         yield {**base, "algorithm": "dinuzzo", "features": features}
     yield {**base, "task": "least-squares:batch=3"}
     yield {**base, "stream": 2, "algorithm": "laplacian:step_size=0.1/sqrt(t)"}
+    yield {**base, "stream": 2, "algorithm": "resilient-mtl:gamma=0.5,warm_up=2"}
     if n > 1:
         yield from troubles(n, base)
     if n < 3:
