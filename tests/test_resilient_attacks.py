@@ -158,6 +158,6 @@ def test_drag_leads_a_rule_by_distances_away_and_a_rule_by_losses_nowhere():
 def test_the_method_itself_is_captured_by_none(name, seed):
     setting = Setting(seeds=1, rounds=800, seed=seed)
     states = simulate(nodes(setting, LIES[name], ResilientMTL(), ResilientMTL(rule="none")), 800)
-    found = [np.sum((states[k].x - setting.truth[0, k]) ** 2) for k in range(setting.honest)]
+    found = [np.sum((states[k].model.inner.w - setting.truth[0, k]) ** 2) for k in range(setting.honest)]
     assert np.allclose(found, Oracle().run(setting, LIES[name])[-1, 0], rtol=1e-6)
     assert max(found) < 0.15
