@@ -64,6 +64,10 @@ ALGORITHMS = (
     "pmtl",
     "model-propagation:full_rows=10",
     "private-coordinate-descent:wake=0.5",
+    "resilient-mtl:gamma=0.5,warm_up=2",
+    "resilient-mtl:score=paper,warm_up=0,guard=0",
+    "resilient-mtl:score=held-out,gamma=0.5,warm_up=2",
+    "resilient-mtl:rule=distance-f",
     "private-coordinate-descent:epsilon=0.5,delta=0.01,step_size=0.1",
 )
 SETTINGS = {
@@ -106,6 +110,7 @@ def experiments(n: int):
         yield {**base, "algorithm": "dinuzzo", "features": features}
     yield {**base, "task": "least-squares:batch=3"}
     yield {**base, "stream": 2, "algorithm": "laplacian:step_size=0.1/sqrt(t)"}
+    yield {**base, "stream": 2, "algorithm": "resilient-mtl:gamma=0.5,warm_up=2"}
     if n > 1:
         yield from troubles(n, base)
     if n < 3:
