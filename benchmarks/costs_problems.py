@@ -138,7 +138,6 @@ BLOCKS = (
         (
             "relationship:strength=0.01",
             "smtl:penalty=(squared-nuclear:strength=0.01),accelerate=true",
-            "relationship:strength=0.01,form=lifted,engine=nids",
             *engines("squared-nuclear:strength=0.01", "dadmm"),
         ),
     ),
