@@ -6,11 +6,12 @@ experiments were equal.
 
 from __future__ import annotations
 
+import hashlib
 import sys
 
 import numpy as np
 
-from dmtl.build import plan
+from dmtl.build import Plan, plan
 from dmtl.config import load
 from dmtl.errors import CompatibilityError
 from dmtl.registry import names
@@ -147,30 +148,41 @@ def troubles(n: int, base: dict):
                 yield {**base, **kind, "screen": "median", "byzantine": liars}
 
 
-def state_of(state) -> dict[str, bytes]:
-    return {key: value.tobytes() for key, value in flatten(portable(state)).items()}
+def digest(state) -> str:
+    """Of every number that the state carries to the next round."""
+    found = hashlib.sha256()
+    for key, value in sorted(flatten(portable(state)).items()):
+        found.update(f"{key} {value.dtype} {value.shape} ".encode() + value.tobytes())
+    return found.hexdigest()
+
+
+def simulated(job: Plan) -> list[str]:
+    """What the simulator makes of all ranks."""
+    return [digest(state) for state in simulate([job.node(rank) for rank in range(job.topology.size)], ROUNDS)]
 
 
 def main(schedule: str) -> int:
+    """Run everything on MPI, then everything in the simulator, of which each rank takes its share."""
     comm = world()
-    equal, total = 0, 0
+    jobs, ours = [], []
     for raw in experiments(comm.size):
         raw = {key: f"file:{schedule}" if value == "file:SCHEDULE" else value for key, value in raw.items()}
         try:
             job = plan(load(raw), comm.size)
         except CompatibilityError:  # too few neighbours for this screen, or a method that takes no late messages
             continue
-        total += 1
         node = job.node(comm.rank)
         exchange = connect(comm, node)
-        ours = state_of(run(node, exchange, ROUNDS))
+        jobs.append(raw)
+        ours.append(digest(run(node, exchange, ROUNDS)))
         exchange.close()
-        theirs = simulate([job.node(rank) for rank in range(comm.size)], ROUNDS)[comm.rank]
-        if ours == state_of(theirs):
-            equal += 1
-        else:
+    share = {at: simulated(plan(load(jobs[at]), comm.size)) for at in range(comm.rank, len(jobs), comm.size)}
+    theirs = {at: found[comm.rank] for part in comm.allgather(share) for at, found in part.items()}
+    for at, raw in enumerate(jobs):
+        if ours[at] != theirs[at]:
             print(f"rank {comm.rank} differs: {raw}", flush=True)
-    print(f"rank {comm.rank}: {equal} of {total} equal", flush=True)
+    equal = sum(ours[at] == theirs[at] for at in range(len(jobs)))
+    print(f"rank {comm.rank}: {equal} of {len(jobs)} equal", flush=True)
     return 0
 
 
