@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -27,6 +27,7 @@ __all__ = [
     "Limited",
     "Merging",
     "Proximable",
+    "Reweighting",
     "Sharing",
     "Smooth",
     "Telling",
@@ -50,6 +51,17 @@ class Smooth(Protocol):
     @property
     def smoothness(self) -> float:
         """Lipschitz constant of ``grad`` on the full batch."""
+
+
+@runtime_checkable
+class Reweighting(Protocol):
+    """A task that can weigh its rows by how well they fit, as robust losses ask."""
+
+    def reweighted_grad(self, w: Vec, weigh: Callable[[Vec], Vec], rng: np.random.Generator | None = None) -> Vec:
+        """The gradient at ``w``, each row's part times what ``weigh`` makes of the rows' losses (m,); (d,).
+
+        These losses are without the ridge, which is left as it is.
+        """
 
 
 @runtime_checkable
