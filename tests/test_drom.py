@@ -9,13 +9,17 @@ import pytest
 
 from dmtl.build import plan
 from dmtl.capabilities import Exposed
+from dmtl.compat import check_node
 from dmtl.config import load
 from dmtl.errors import CompatibilityError, ConfigError
 from dmtl.rng import Purpose, stream
+from dmtl.results import flatten
+from dmtl.screens.average import Average
 from dmtl.simulator import simulate
+from tests.networks import quadratics
 
-DATA = "synthetic:shape=low-rank,features=6,rank=2,classes=2,rows=90,noise=0"
-BASE = {"data": DATA, "task": "hinge", "stream": 1, "seed": 2, "test": 0.0, "standardise": False}
+DATA = "synthetic:shape=low-rank,features=6,rank=2,classes=2,rows=100,noise=0"
+BASE = {"data": DATA, "task": "hinge", "stream": 1, "seed": 2, "test": 0.1, "standardise": False}
 EVERYWHERE = {"complete": 1, "ring": 4, "hypercube": 3}
 """graphs of 8 ranks, and the rounds of an exact average"""
 
@@ -95,7 +99,7 @@ def test_with_exact_sums_it_is_the_loop_in_one_place_on_every_graph(graph, power
         assert np.allclose(columns(states, "x"), loop.models(t + 1), rtol=0, atol=1e-10)
         diagonal = [state.relation.own / 8 for state in inner(states)]
         assert np.allclose(diagonal, np.diag(loop.omega), rtol=0, atol=1e-10)
-    assert loop.base < 0.6
+    assert loop.base < 0.9
 
 
 def omega(states) -> np.ndarray:
@@ -144,7 +148,7 @@ def test_without_steps_of_the_relation_every_rank_is_alone_with_dual_averaging_b
 
 def test_the_power_steps_find_the_leading_singular_vector():
     """Rows end after 20 rounds; then A is at rest and the sums go on."""
-    nodes = nodes_of("drom:g=0.01", "hypercube", data=DATA.replace("rows=90", "rows=20"))
+    nodes = nodes_of("drom:g=0.01", "hypercube", data=DATA.replace("rows=100", "rows=20"))
     states = simulate(nodes, 400)
     assert len(nodes[0].task.parts.train.y) <= 20
     u = np.array([state.u for state in inner(states)])
@@ -153,8 +157,8 @@ def test_the_power_steps_find_the_leading_singular_vector():
 
 
 def test_gossip_comes_to_the_same_direction_where_the_sum_is_at_rest():
-    nodes = nodes_of("drom:g=0.01,sums=gossip,rounds=30", "ring", data=DATA.replace("rows=90", "rows=20"))
-    states = simulate(nodes, 3000)
+    nodes = nodes_of("drom:g=0.01,sums=gossip,rounds=30", "ring", data=DATA.replace("rows=100", "rows=20"))
+    states = simulate(nodes, 1800)
     v = np.array([state.v for state in inner(states)])
     leading = np.linalg.svd(columns(states, "a"))[2][0]
     assert np.linalg.norm(v) == pytest.approx(1, abs=1e-6)
@@ -162,7 +166,7 @@ def test_gossip_comes_to_the_same_direction_where_the_sum_is_at_rest():
 
 
 def test_a_rank_whose_rows_have_ended_keeps_its_model_and_serves_the_sums():
-    more = {"data": "digits-one-vs-rest", "partition": "dirichlet:alpha=0.3", "task": "hinge"}
+    more = {"data": "digits", "partition": "dirichlet:alpha=0.3", "task": "softmax"}
     nodes = nodes_of("drom:g=0.05", "ring", ranks=5, **more, stream=10)
     ends = [-(-len(node.task.parts.train.y) // 10) for node in nodes]
     first = int(np.argmin(ends))
@@ -171,11 +175,9 @@ def test_a_rank_whose_rows_have_ended_keeps_its_model_and_serves_the_sums():
     after = simulate(nodes, ends[first] + 12, states=middle)
     assert np.array_equal(after[first].x, middle[first].x)
     assert np.array_equal(after[first].model.inner.a, middle[first].model.inner.a)
-    squares = np.array([state.said[-1] for state in inner(after)])
-    while not inner(after)[0].mean.done == len(nodes[0].algorithm.inner.chart.spectrum) - 1:
-        after = simulate(nodes, after[0].round + 1, states=after)
-    squares = np.array([state.said[:-1] for state in inner(after)])
-    assert np.isfinite(squares).all()
+    sums = np.sum([state.mean.x for state in inner(after)], axis=0)
+    assert np.allclose(sums, np.sum([state.said for state in inner(after)], axis=0), rtol=1e-9, atol=0)
+    assert inner(after)[first].relation.steps > inner(middle)[first].relation.steps
 
 
 @pytest.mark.parametrize("kind", ["hinge", "logistic", "softmax", "least-squares"])
@@ -243,7 +245,6 @@ def test_on_the_complete_graph_the_local_relation_is_the_loop_that_renews_its_pa
 def test_a_neighbour_that_is_clipped_moves_a_model_by_a_bounded_amount():
     """Whatever the size of its lies: at most eta_t (1 + k) clip |a_i|, and the own term."""
     for size in (1e1, 1e6, 1e12):
-        nodes = nodes_of("drom:sums=local,g=0.2,clip=1", "star", ranks=4)
         liar = {"ranks": [0], "attack": f"constant:value={size}"}
         nodes = nodes_of("drom:sums=local,g=0.2,clip=1", "star", ranks=4, byzantine=[liar])
         for state in simulate(nodes, 60)[1:]:
@@ -260,19 +261,19 @@ def test_words_are_told_in_every_tau_th_round_or_when_they_have_moved():
     assert changed == [4, 9, 14, 19]
     moved = simulate(nodes_of("drom:sums=local,period=1000,threshold=0.2", "ring"), 20)
     for state in inner(moved):
-        assert 0 < np.linalg.norm(state.a - state.said) <= 0.2 * np.linalg.norm(state.said)
+        assert np.linalg.norm(state.a - state.said) <= 0.2 * np.linalg.norm(state.said)
+    assert any(not np.array_equal(state.a, state.said) for state in inner(moved))
     for sums in ("exact", "gossip,rounds=2"):
         states = simulate(nodes_of(f"drom:period=10,sums={sums}", "complete"), 41)
-        assert inner(states)[0].relation.steps == (4 if sums == "exact" else 3)
+        assert inner(states)[0].relation.steps == 4
 
 
 def test_the_regret_grows_as_the_root_of_the_rounds():
     """Against the best model of every task for all of its rows; hinge losses of a noisy stream."""
-    data = "synthetic:shape=low-rank,features=6,rank=2,classes=2,rows=1600,noise=0.1"
+    data = "synthetic:shape=low-rank,features=6,rank=2,classes=2,rows=900,noise=0.1"
     nodes = nodes_of("drom:step_size=0.3/sqrt(t)", data=data)
-    length = len(nodes[0].task.parts.train.y)
     regrets = []
-    for rounds in (100, 400, length):
+    for rounds in (50, 200, 800):
         lost = sum(state.model.online.loss for state in simulate(nodes, rounds))
         best = 0.0
         for node in nodes:
@@ -280,12 +281,12 @@ def test_the_regret_grows_as_the_root_of_the_rounds():
             task = replace(task, settings=replace(task.settings, l2=0.0))
             w = np.zeros(task.dim)
             least = task.loss(w)
-            for step in range(1500):
+            for step in range(500):
                 w = w - 1 / np.sqrt(1 + step) * task.grad(w)
                 least = min(least, task.loss(w))
             best += rounds * least
         regrets.append((lost - best) / np.sqrt(rounds) / len(nodes))
-    assert max(regrets) < 4
+    assert max(regrets) < 3
     assert regrets[2] < 1.3 * regrets[1]
 
 
@@ -317,3 +318,26 @@ def test_it_says_what_it_cannot_stand():
         assert algorithm.exposure()
     assert not nodes_of("drom:sums=local,clip=2", stream=0)[0].algorithm.exposure()
     simulate(nodes_of("drom:sums=local", time_varying="matching"), 5)
+
+
+def test_weights_of_rows_are_asked_of_tasks_that_can_say_them():
+    config = load({**BASE, "algorithm": "drom:cap=1", "ranks": 1})
+    algorithm = nodes_of("drom:cap=1", "path", ranks=1)[0].algorithm
+    assert algorithm.reweighs
+    with pytest.raises(CompatibilityError, match="Quadratic cannot. Use the task 'hinge'"):
+        check_node(algorithm, Average(), quadratics(1)[0], 0, config)
+
+
+@pytest.mark.parametrize("sums", ["exact,history=4", "gossip,history=4", "local,clip=1"])
+def test_single_precision_stays_single(sums):
+    for state in simulate(nodes_of(f"drom:g=0.1,cap=3,sums={sums}", "ring", dtype="float32"), 30):
+        inside = flatten(state.model.inner)
+        kinds = {key: value.dtype for key, value in inside.items() if value.ndim}
+        assert set(kinds.values()) == {np.dtype(np.float32)}, kinds
+
+
+def test_old_words_of_neighbours_do_no_harm_to_the_local_relation():
+    more = {"link": "age=5,drop=0.2"}
+    fresh, late = (columns(simulate(nodes_of("drom:sums=local", **kind), 80), "x") for kind in ({}, more))
+    assert not np.array_equal(fresh, late)
+    assert np.linalg.norm(fresh - late) < 0.1 * np.linalg.norm(fresh)

@@ -39,6 +39,7 @@ class DROM:
     exact   an exact average: one round on the complete graph, n // 2 on a ring; all links in all rounds
     gossip  a tracked average, believed after ``rounds`` rounds of gossip, however far it is from the sum
     local   none: a rank knows its neighbours' a_j and learns a relation of its own, on itself and them
+    A rank whose rows have ended keeps its model and takes its part in the sums.
 
     The paper's text was not available: this is a reconstruction from its abstract, and constants are ours. What else
     is ours, and what it costs:
@@ -53,8 +54,8 @@ class DROM:
     back to I/n: in our tests that lost all of the gain, up to R = 50.
     g is small for the same reason as in any averaging: Frank-Wolfe steps go to rank one, and the tasks are of rank
     three; 0.02 gains half of what 0.005 does, per round, and 2/(t+2) is worse than learning alone.
-    It has no defence against liars, but for sums=local with a clip, where a neighbour's a_j is at most clip |a_i|, so
-    that it moves w_i by no more than eta_t (1 + k) clip |a_i|, k the neighbours.
+    It has no defence against liars, but for sums=local with a clip: a neighbour's a_j is cut to the length clip |a_i|,
+    and as |Om_ji| is at most 1/2, its term in w_i to eta_t (1 + k) clip |a_i| / 2, k the neighbours.
 
     Message: exact and gossip: a sum or its estimate, d + 1 numbers, f = 1; local: a_i, d numbers, f = 1.
     Yang and Li, AAAI 2020, arXiv 2004.01305.
