@@ -12,8 +12,8 @@ from dmtl.capabilities import Exposed
 from dmtl.compat import check_node
 from dmtl.config import load
 from dmtl.errors import CompatibilityError, ConfigError
-from dmtl.rng import Purpose, stream
 from dmtl.results import flatten
+from dmtl.rng import Purpose, stream
 from dmtl.screens.average import Average
 from dmtl.simulator import simulate
 from tests.networks import quadratics
@@ -324,7 +324,7 @@ def test_weights_of_rows_are_asked_of_tasks_that_can_say_them():
     config = load({**BASE, "algorithm": "drom:cap=1", "ranks": 1})
     algorithm = nodes_of("drom:cap=1", "path", ranks=1)[0].algorithm
     assert algorithm.reweighs
-    with pytest.raises(CompatibilityError, match="Quadratic cannot. Use the task 'hinge'"):
+    with pytest.raises(CompatibilityError, match=r"Quadratic cannot\. Use the task 'hinge'"):
         check_node(algorithm, Average(), quadratics(1)[0], 0, config)
 
 

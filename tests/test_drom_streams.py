@@ -37,7 +37,7 @@ def test_flips_turn_that_share_of_the_labels_and_nothing_else():
     assert np.array_equal(still.truth, turned.truth)
     assert np.mean(still.y != turned.y) == pytest.approx(0.2, abs=0.02)
     assert set(np.unique(turned.y)) == {0.0, 1.0}
-    with pytest.raises(ConfigError, match="flips=0.2. flips is a share of labels"):
+    with pytest.raises(ConfigError, match=r"flips=0\.2\. flips is a share of labels"):
         Synthetic(flips=0.2)
     with pytest.raises(ConfigError, match=r"flips=1\.1"):
         Synthetic(classes=2, flips=1.1)
