@@ -165,6 +165,14 @@ def test_gossip_comes_to_the_same_direction_where_the_sum_is_at_rest():
     assert abs(v @ leading) > 1 - 1e-9
 
 
+def test_too_little_gossip_gives_bad_sums_and_finite_models():
+    for rounds in (1, 2):
+        nodes = nodes_of(f"drom:g=0.02,sums=gossip,rounds={rounds}", "ring", ranks=24)
+        states = simulate(nodes, 90)
+        pulls = [np.linalg.norm(state.x) for state in states]
+        assert max(pulls) < 5 * np.linalg.norm([np.linalg.norm(state.a) for state in inner(states)]) * 0.1 / np.sqrt(91)
+
+
 def test_a_rank_whose_rows_have_ended_keeps_its_model_and_serves_the_sums():
     more = {"data": "digits", "partition": "dirichlet:alpha=0.3", "task": "softmax"}
     nodes = nodes_of("drom:g=0.05", "ring", ranks=5, **more, stream=10)

@@ -49,8 +49,9 @@ class DROM:
     on a stream is the model of before they came.
     A rank does not hold Om. v_i (sum_j a_j v_j) of each step is added up, d numbers for all of the past, with the own
     a_i kept as it is now; the others' are as they were at that step. Sums made anew for all the past would take as many
-    vectors as there were steps. On tasks of rank 3 (24 ranks on the complete graph, 400 rows, 40 features) dual
-    averaging alone is wrong on 17.6 % of the rows, this on 13.7, and with sums made anew it would be 12.3.
+    vectors as there were steps. On tasks of rank 3 (24 ranks on the complete graph, 400 rows, 40 features, the best of
+    a few step sizes) dual averaging alone is wrong on 17.6 % of the rows, this on 13.7, and with sums made anew it
+    would be 12.3.
     With a history of R pairs older ones are dropped and their shares go back to I/n: then it is worse, 18.7 with R = 50
     and 13.8 with R = 200. So the past is kept whole unless one asks for less.
     g is small for a reason: steps go towards rank one, and the tasks are not of rank one. There 0.02 has 16.9 % and
