@@ -20,11 +20,11 @@ from dmtl.algorithms.certified import CertifiedStop, parse_stop
 from dmtl.algorithms.streamed import Streamed
 from dmtl.attacks.case import Case
 from dmtl.attacks.told import told
-from dmtl.capabilities import Gathering, Knowing
+from dmtl.capabilities import Knowing
 from dmtl.changing import Changing
 from dmtl.compat import check_changing, check_graph, check_links, check_node
 from dmtl.config import Config, Liars
-from dmtl.consensus.chart import Charted, chart
+from dmtl.consensus.chart import Charted, Gathering, chart
 from dmtl.data.features import mapped
 from dmtl.data.partition import task_count
 from dmtl.data.pool import Borrowing, Dataset, Poison, Pool

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -20,13 +20,13 @@ __all__ = [
     "Ending",
     "Enduring",
     "Exposed",
-    "Gathering",
     "Halving",
     "Judging",
     "Knowing",
     "Limited",
     "Merging",
     "Proximable",
+    "Reweighting",
     "Scoring",
     "Sharing",
     "Smooth",
@@ -54,11 +54,14 @@ class Smooth(Protocol):
 
 
 @runtime_checkable
-class Gathering(Protocol):
-    """A central method, for comparison: it is told all tasks, so all of them are in one process."""
+class Reweighting(Protocol):
+    """A task that can weigh its rows by how well they fit, as robust losses ask."""
 
-    def gathered(self, tasks: Sequence[Task], chart: Any) -> Sequence[Any]:
-        """The algorithm of each rank, which has them; ``chart`` is the graph's ``consensus.chart.Chart``."""
+    def reweighted_grad(self, w: Vec, weigh: Callable[[Vec], Vec], rng: np.random.Generator | None = None) -> Vec:
+        """The gradient at ``w``, each row's part times what ``weigh`` makes of the rows' losses (m,); (d,).
+
+        These losses are without the ridge, which is left as it is.
+        """
 
 
 @runtime_checkable

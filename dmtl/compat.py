@@ -16,17 +16,18 @@ from dmtl.capabilities import (
     Dual,
     Enduring,
     Exposed,
-    Gathering,
     Halving,
     Judging,
     Knowing,
     Limited,
     Proximable,
+    Reweighting,
     Scoring,
     Smooth,
 )
 from dmtl.changing import Changing
 from dmtl.config import Config
+from dmtl.consensus.chart import Gathering
 from dmtl.errors import CompatibilityError
 from dmtl.links import Conditions
 from dmtl.screens.piped import Piped
@@ -157,6 +158,11 @@ def check_node(algorithm: Algorithm[Any], screen: Screen, task: Task, rank: int,
         raise CompatibilityError(
             f"{name!r} with an epsilon needs a task that clips each row's gradient, and rank {rank}'s {task_name} does "
             f"not. Use the task 'least-squares', 'logistic', 'softmax' or 'hinge', or leave epsilon out."
+        )
+    if getattr(algorithm, "reweighs", False) and not isinstance(task, Reweighting):
+        raise CompatibilityError(
+            f"{name!r} with a cap or p weighs rows by their losses, and rank {rank}'s {task_name} cannot. "
+            f"Use the task 'hinge', 'least-squares', 'logistic' or 'softmax', or leave out cap and p."
         )
     if getattr(algorithm, "step_size", 0.0) is None and not isinstance(task, Smooth):
         raise CompatibilityError(

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
 from dmtl.build import Plan, plan
-from dmtl.capabilities import Gathering
 from dmtl.checkpoints import common, revive, saved_rounds
 from dmtl.config import digest, load
+from dmtl.consensus.chart import Gathering
 from dmtl.errors import CompatibilityError, DmtlError
 from dmtl.memory import keep_pages
 from dmtl.node import Node, NodeState

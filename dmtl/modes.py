@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from dmtl.capabilities import Certified, Gathering, Windowed
+from dmtl.algorithms.streamed import Serving
+from dmtl.capabilities import Certified, Windowed
 from dmtl.config import Config
+from dmtl.consensus.chart import Gathering
 from dmtl.errors import CompatibilityError
 from dmtl.links import Conditions
 from dmtl.types import Algorithm, Needs, Task
@@ -40,7 +42,9 @@ def check_stop(algorithm: Algorithm[Any], conditions: Conditions, liars: Collect
 def check_stream(algorithm: Algorithm[Any], config: Config) -> None:
     """Check that a method can learn from rows that come a few at a time."""
     name = config.algorithm["name"]
-    whole = Needs.STATIC | Needs.SMOOTH | Needs.PROX | Needs.DUAL | Needs.CURVED
+    whole = Needs.SMOOTH | Needs.PROX | Needs.DUAL | Needs.CURVED
+    if not isinstance(algorithm, Serving):  # who counts on every link works on all rows, unless it says otherwise
+        whole |= Needs.STATIC
     if algorithm.needs & whole or isinstance(algorithm, Gathering):
         raise CompatibilityError(
             f"{name!r} works on all of a rank's rows at once, and --stream shows it a few at a time. "

@@ -38,6 +38,7 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "dmtc-joint": "dmtl.algorithms.dmtc_joint:DMTCJoint",
             "dmtrl": "dmtl.algorithms.dmtrl:DMTRL",
             "dnsp": "dmtl.algorithms.pursuit:DNSP",
+            "drom": "dmtl.algorithms.drom:DROM",
             "dsml": "dmtl.algorithms.dsml:DSML",
             "extra": "dmtl.algorithms.proximal_extra:Extra",
             "frank-wolfe": "dmtl.algorithms.frank_wolfe:FrankWolfe",

@@ -9,8 +9,7 @@ from functools import cache
 import networkx as nx
 import numpy as np
 
-from dmtl.capabilities import Gathering
-from dmtl.consensus.chart import Charted, chart
+from dmtl.consensus.chart import Charted, Gathering, chart
 from dmtl.node import Node
 from dmtl.rng import Purpose, stream
 from dmtl.screens.average import Average

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 import numpy as np
 
 from dmtl.capabilities import Telling, Windowed
 from dmtl.types import Algorithm, Block, Inbox, Mix, Needs, Task, Vec, View
 
-__all__ = ["Online", "State", "Streamed"]
+__all__ = ["Online", "Serving", "State", "Streamed"]
 
 _RECENT = 50
 """rounds that the windowed error looks back"""
+
+
+@runtime_checkable
+class Serving(Protocol):
+    """An algorithm that serves the others when its own rows have ended: it can count on every link and learn online."""
+
+    def serve(self, state: Any, inbox: Inbox, view: View) -> Any:
+        """The state after this round's messages, without learning from any row."""
 
 
 class Online(NamedTuple):
@@ -73,7 +81,8 @@ class Streamed:
     train. Then the method makes its step with the loss of these rows alone. What a method does before round 0, such as
     a first gradient step, it does with the rows of round 0; the model that is scored on them is not yet touched by
     that. The last round has the rows that are left. After it the rank learns no more, nor does it listen, and goes on
-    saying what it said last, so that neighbours with more rows can use it.
+    saying what it said last, so that neighbours with more rows can use it; a method that counts on being heard in
+    every round (``Serving``) takes its part in the others' sums, and its model stays as it is.
     Its memory of how it did is part of its state: sums over all rows, and the errors of the last 50 rounds.
 
     Cesa-Bianchi and Lugosi, "Prediction, learning, and games", Cambridge, 2006.
@@ -86,6 +95,11 @@ class Streamed:
     def needs(self) -> Needs:
         """The method's."""
         return self.inner.needs
+
+    @property
+    def reweighs(self) -> bool:
+        """Whether the method weighs rows by their losses."""
+        return getattr(self.inner, "reweighs", False)
 
     def message_shape(self, task: Task) -> tuple[int, int]:
         """The method's."""
@@ -101,8 +115,10 @@ class Streamed:
         return self.inner.send(state.inner, view)
 
     def step(self, state: State, inbox: Inbox, mix: Mix, task: Task, view: View) -> State:
-        """Score the model, then the method's step; nothing once the rows have ended."""
+        """Score the model, then the method's step; no learning once the rows have ended."""
         if view.round * self.rows >= cast(Windowed, task).training_rows:
+            if isinstance(self.inner, Serving):
+                state = state._replace(inner=self.inner.serve(state.inner, inbox, view))
             return state._replace(over=True)
         shown = self._shown(task, view.round)
         online = state.online.scored(cast(Windowed, shown), state.x, view.round)

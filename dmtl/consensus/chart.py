@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import log
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from dmtl.types import Mat, Vec
 
-__all__ = ["Chart", "Charted", "chart", "laplacian", "spectrum"]
+__all__ = ["Chart", "Charted", "Gathering", "chart", "laplacian", "spectrum"]
 
 _SAME = 1e-9
 """eigenvalues nearer to each other, relatively to the largest, are one"""
@@ -39,6 +40,14 @@ class Charted(Protocol):
 
     def charted(self, chart: Chart) -> Any:
         """The algorithm that has it."""
+
+
+@runtime_checkable
+class Gathering(Protocol):
+    """A central method, for comparison: it is told all tasks, so all of them are in one process."""
+
+    def gathered(self, tasks: Sequence[Task], chart: Chart) -> Sequence[Any]:
+        """The algorithm of each rank, which has them."""
 
 
 def chart(graph: nx.Graph) -> Chart:

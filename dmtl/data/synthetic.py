@@ -30,6 +30,7 @@ class Synthetic:
     sigmoid(<w_t, x> / noise), which for noise=0 is the sign of <w_t, x>; the truth is then w_t / noise.
     With a drift the parameters turn while the rows go by: those of row i of m are cos(a) w_t + sin(a) w'_t,
     a = drift i/m, w' a second draw of all tasks' parameters in the same shape; the truth is that of the last row.
+    With flips each label is turned with that probability, in training and test alike; all else stays as it is without.
     The draws of a task come from its own stream: low-rank and clustered tasks do not change with their number.
     The scales are ours.
 
@@ -57,6 +58,8 @@ class Synthetic:
     """0: regression; 2: logistic labels"""
     drift: float = 0.0
     """angle, in radians, that the parameters turn by from the first row to the last"""
+    flips: float = 0.0
+    """share of the labels that are turned, at most 1; for classes=2"""
 
     def __post_init__(self) -> None:
         if self.shape not in get_args(Shape):
@@ -67,6 +70,8 @@ class Synthetic:
         for name in ("noise", "spread", "drift"):
             if not 0 <= getattr(self, name) < np.inf:
                 raise ConfigError(f"'synthetic' has {name}={getattr(self, name)}. {name} is a number, at least 0.")
+        if not 0 <= self.flips <= (1 if self.classes else 0):
+            raise ConfigError(f"'synthetic' has flips={self.flips}. flips is a share of labels, 0 without classes=2.")
         if self.classes not in (0, 2):
             raise ConfigError(f"'synthetic' has classes={self.classes}. classes is 0 for regression, or 2 for labels.")
         if self.shape == "low-rank" and self.rank > self.features:
@@ -104,7 +109,10 @@ class Synthetic:
         if not self.classes:
             return w, x, z + self.noise * rng.standard_normal(self.rows)
         # x w + noise L > 0 with L logistic has probability sigmoid(x w / noise), also as noise goes to 0
-        return w, x, (z + self.noise * rng.logistic(size=self.rows) > 0).astype(np.float64)
+        ones = z + self.noise * rng.logistic(size=self.rows) > 0
+        if self.flips:
+            ones ^= rng.random(self.rows) < self.flips
+        return w, x, ones.astype(np.float64)
 
     def _parameters(self, t: int, count: int, common: np.random.Generator, own: np.random.Generator) -> Vec:
         """w_t (p,): ``common`` draws what all tasks share, ``own`` what is this task's."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,6 +23,7 @@ from dmtl.tasks.linear import (
     report,
     sign_error,
     signs,
+    weighted_mean,
     windowed,
 )
 from dmtl.types import Mat, Vec
@@ -102,6 +104,14 @@ class HingeTask:
         """The full-batch gradient with each row's part shortened to ``clip``, (d,)."""
         x, y = self.parts.train
         return clipped_mean(x, (-y * (y * (x @ w) < 1))[:, None], clip, order) + self.settings.l2 * w
+
+    def reweighted_grad(self, w: Vec, weigh: Callable[[Vec], Vec], rng: np.random.Generator | None = None) -> Vec:
+        """The gradient at ``w``, each row's part times what ``weigh`` makes of the rows' losses; (d,)."""
+        part = draw(self.parts.train, self.settings.batch, rng)
+        return (
+            weighted_mean(part.x, (-part.y * (part.y * (part.x @ w) < 1))[:, None], weigh(_row_losses(part, w)))
+            + self.settings.l2 * w
+        )
 
     def half_grads(self, pair: Mat, rng: np.random.Generator | None = None) -> Mat:
         """Gradients (2, d) on half 0 of the rows at ``pair[0]`` and on half 1 at ``pair[1]``."""

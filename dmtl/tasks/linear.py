@@ -30,6 +30,7 @@ __all__ = [
     "sign_error",
     "signs",
     "top_eigenvalue",
+    "weighted_mean",
     "windowed",
 ]
 
@@ -148,6 +149,12 @@ def clipped_mean(x: Mat, slopes: Mat, clip: float, order: int) -> Vec:
     sizes = np.linalg.norm(x, order, axis=1) * np.linalg.norm(slopes, order, axis=1)
     shares = (clip / np.maximum(sizes, clip) / len(x)).astype(x.dtype)
     mean: Vec = (x.T @ (slopes * shares[:, None])).ravel()
+    return mean
+
+
+def weighted_mean(x: Mat, slopes: Mat, weights: Vec) -> Vec:
+    """Mean (q c,) of the rows' gradients x_i s_i' (q, c), each times its own of the ``weights`` (m,)."""
+    mean: Vec = (x.T @ (slopes * weights[:, None])).ravel() / len(x)
     return mean
 
 

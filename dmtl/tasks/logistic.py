@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,6 +24,7 @@ from dmtl.tasks.linear import (
     sign_error,
     signs,
     top_eigenvalue,
+    weighted_mean,
     windowed,
 )
 from dmtl.tasks.newton import Function, newton
@@ -118,6 +120,14 @@ class LogisticTask:
         """The full-batch gradient with each row's part shortened to ``clip``, (d,)."""
         x, y = self.parts.train
         return clipped_mean(x, (-y * _doubt(y * (x @ w)))[:, None], clip, order) + self.settings.l2 * w
+
+    def reweighted_grad(self, w: Vec, weigh: Callable[[Vec], Vec], rng: np.random.Generator | None = None) -> Vec:
+        """The gradient at ``w``, each row's part times what ``weigh`` makes of the rows' losses; (d,)."""
+        part = draw(self.parts.train, self.settings.batch, rng)
+        return (
+            weighted_mean(part.x, (-part.y * _doubt(part.y * (part.x @ w)))[:, None], weigh(_row_losses(part, w)))
+            + self.settings.l2 * w
+        )
 
     def half_grads(self, pair: Mat, rng: np.random.Generator | None = None) -> Mat:
         """Gradients (2, d) on half 0 of the rows at ``pair[0]`` and on half 1 at ``pair[1]``."""

@@ -47,7 +47,7 @@ UNCOUPLED: dict[str, dict[str, object]] = {
 }
 """settings with which a rank alone learns its own task, of those that penalise it even then"""
 
-SUBLINEAR = {"frank-wolfe"}
+SUBLINEAR = {"drom", "drom by gossip", "drom of the neighbours", "frank-wolfe"}
 """those whose error falls as 1 / rounds, too slowly to be seen to vanish"""
 
 VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
@@ -57,6 +57,8 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
     "gradient-tracking with a leak and a cap": ("gradient-tracking", {"leak": 0.1, "cap": 1.0}),
     "dmtc-joint of two tasks": ("dmtc-joint", {"tasks": 2, "relearn": 3, "step_size": 0.3}),
     "dadmm of a penalty": ("dadmm", {"penalty": Rows(0.0)}),
+    "drom by gossip": ("drom", {"sums": "gossip", "g": 0.1, "rounds": 2, "history": 3}),
+    "drom of the neighbours": ("drom", {"sums": "local", "g": 0.1, "clip": 1.0}),
     "extra of a penalty": ("extra", {"penalty": Mean(0.3)}),
     "nids of a penalty": ("nids", {"penalty": LowRank(0.0)}),
     "nids of two copies": ("nids", {"penalty": SquaredNuclear(0.0)}),
