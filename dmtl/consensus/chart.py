@@ -10,7 +10,7 @@ import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
-from dmtl.types import Mat, Vec
+from dmtl.types import Mat, Task, Vec
 
 __all__ = ["Chart", "Charted", "Gathering", "chart", "laplacian", "spectrum"]
 
