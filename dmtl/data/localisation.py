@@ -29,7 +29,8 @@ class Localisation:
 
     s_k ~ U[0.01, 0.02], but 0.1 for the share ``noisy`` of the ranks, which are drawn; t_k ~ U[0.1, 0.2].
     A row has the features (u, x_k) and the target d. It is not to be standardised (--set standardise=false): a bearing
-    has the length 1, and x_k is the same in all rows. Rows are in the order of time, those to test on last. ``targets`` tells the w_k.
+    has the length 1, and x_k is the same in all rows. Rows are in the order of time, those to test on last.
+    ``targets`` tells the w_k.
 
     Li, Abbas and Koutsoukos, "Byzantine resilient distributed multi-task learning", NeurIPS 2020.
     """

@@ -61,7 +61,7 @@ class Near:
 
     def _heard(self, rank: int, near: NDArray[np.intp], seed: int) -> NDArray[np.intp]:
         """Those of the ranks ``near`` that a rank hears."""
-        others = near[near != rank]
+        others: NDArray[np.intp] = near[near != rank]
         if not 0 < self.most < len(others):
             return others
         kept: NDArray[np.intp] = stream(seed, Purpose.GRAPH, rank, 1).choice(others, self.most, replace=False)

@@ -22,9 +22,9 @@ class Bearing:
     gradient  w - 1/m sum_i q_i with q_i = x_i + d_i u_i, the point that row i measures
 
     What is not as in other tasks: the gradient is that of 1/(2m) sum_i |w - q_i|^2, which is 0 at the same w where
-    there is no noise, and not the loss's, which says nothing across the bearing. So adapting moves w to the measured points,
-    and models are judged by the distance alone, whose noise is far smaller. Methods that rely on the loss's own slope
-    are not for this task: it has neither a proximal map nor a curvature.
+    there is no noise, and not the loss's, which says nothing across the bearing. So adapting moves w to the measured
+    points, and models are judged by the distance alone, whose noise is far smaller. Methods that rely on the loss's own
+    slope are not for this task: it has neither a proximal map nor a curvature.
 
     Assumed: the data are not standardised. Each rank judges by its own place x, which is what its rows hold.
     Reports loss.
