@@ -75,7 +75,7 @@ class BearingTask:
 
     def loss(self, w: Vec, rng: np.random.Generator | None = None) -> float:
         """Mean squared error along the bearings at ``w`` (2,)."""
-        return float(np.mean(_row_losses(draw(self.parts.train, self.settings.batch, rng), w)))
+        return _mean_loss(draw(self.parts.train, self.settings.batch, rng), w)
 
     def grad(self, w: Vec, rng: np.random.Generator | None = None) -> Vec:
         """From the mean of the measured points to ``w``, (2,)."""
@@ -108,10 +108,20 @@ class BearingTask:
 
     def evaluate(self, w: Vec) -> dict[str, float]:
         """Figures at ``w``: loss."""
-        return report(self.parts, self.loss(w), lambda part: {"loss": float(np.mean(_row_losses(part, w)))})
+        return report(self.parts, self.loss(w), lambda part: {"loss": _mean_loss(part, w)})
+
+
+def _off(part: Part, w: Vec) -> Vec:
+    u, x = part.x[:, :2], part.x[:, 2:]
+    off: Vec = part.y + np.vecdot(x - w, u)
+    return off
 
 
 def _row_losses(part: Part, w: Vec) -> Vec:
-    u, x = part.x[:, :2], part.x[:, 2:]
-    off: Vec = part.y + np.vecdot(x, u) - u @ w
+    off = _off(part, w)
     return off * off
+
+
+def _mean_loss(part: Part, w: Vec) -> float:
+    off = _off(part, w)
+    return float(off @ off) / len(off)
