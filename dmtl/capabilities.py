@@ -27,6 +27,7 @@ __all__ = [
     "Limited",
     "Merging",
     "Proximable",
+    "Scoring",
     "Sharing",
     "Smooth",
     "Telling",
@@ -227,6 +228,15 @@ class Knowing(Protocol):
     @property
     def needs_liars(self) -> bool:
         """Whether ``view.colluders`` has to name the Byzantine ranks: an oracle, to compare with."""
+
+
+@runtime_checkable
+class Scoring(Protocol):
+    """An algorithm that judges models itself, perhaps on own data that its task's loss never saw."""
+
+    @property
+    def needs_held_out(self) -> bool:
+        """Whether its task has to be ``Judging``, with rows to judge on."""
 
 
 @runtime_checkable

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dmtl.algorithms.certified import CertifiedStop
+from dmtl.algorithms.streamed import Streamed
 from dmtl.capabilities import (
     Clipping,
     Curved,
@@ -21,6 +22,7 @@ from dmtl.capabilities import (
     Knowing,
     Limited,
     Proximable,
+    Scoring,
     Smooth,
 )
 from dmtl.changing import Changing
@@ -138,6 +140,12 @@ def check_node(algorithm: Algorithm[Any], screen: Screen, task: Task, rank: int,
             f"{name!r} needs a task that knows its Hessian and rank {rank}'s {task_name} does not. "
             f"Use the task 'least-squares', 'logistic' or 'softmax'."
         )
+    method = algorithm.inner if isinstance(algorithm, Streamed) else algorithm
+    if isinstance(method, Scoring) and method.needs_held_out and not (rows := _held_out(task)):
+        raise CompatibilityError(
+            f"{name!r} with score=held-out judges neighbours on held-out rows, and rank {rank} has {rows}. "
+            f"Keep some: --held-out 0.3, or leave out score."
+        )
     if isinstance(algorithm, CertifiedStop) and (lack := algorithm.lacks(task)):
         raise CompatibilityError(f"rank {rank} has no certificate for --stop, which needs {lack}; or leave it out.")
     if Needs.DUAL in algorithm.needs and not isinstance(task, Dual):
@@ -178,7 +186,7 @@ def _data_objections(algorithm: Algorithm[Any], screen: Screen, task: Task, rank
     """Why a screen that judges by own data cannot do so on a rank."""
     if Needs.UNSCREENED in algorithm.needs or not (isinstance(screen, Knowing) and screen.needs_held_out):
         return
-    rows = task.held_out_rows if isinstance(task, Judging) else 0
+    rows = _held_out(task)
     if not rows:
         yield (
             f"{config.screen[-1]['name']!r} judges neighbours on held-out rows, and rank {rank} has {rows}. "
@@ -190,6 +198,10 @@ def _data_objections(algorithm: Algorithm[Any], screen: Screen, task: Task, rank
             f"{config.screen[-1]['name']!r} judges models, and a message of {config.algorithm['name']!r} has {vectors} "
             f"vectors that are not all models. Use 'diffusion', 'laplacian' or 'network-lasso'."
         )
+
+
+def _held_out(task: Task) -> int:
+    return task.held_out_rows if isinstance(task, Judging) else 0
 
 
 def _columns_sum_to_one(topology: Topology) -> bool:

@@ -39,6 +39,7 @@ UNCOUPLED: dict[str, dict[str, object]] = {
     "smtl": {"penalty": LowRank(0.0)},
     "trace-norm": {"strength": 0.0},
     "dmtrl": {"strength": 0.0},
+    "resilient-mtl": {"step_size": 0.2},
     "mocha": {"strength": 0.0},
     "pmtl": {"strength": 0.0},
 }
@@ -60,6 +61,10 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
     "clustered, lifted": ("clustered", {"form": "lifted", "strength": 0.0}),
     "joint-sparse, lifted": ("joint-sparse", {"form": "lifted", "engine": "dadmm", "strength": 0.0}),
     "relationship, lifted": ("relationship", {"form": "lifted", "strength": 0.0}),
+    "resilient-mtl from the start": ("resilient-mtl", {"warm_up": 0, "step_size": 0.2}),
+    "resilient-mtl by held-out rows": ("resilient-mtl", {"score": "held-out", "warm_up": 1, "step_size": 0.2}),
+    "resilient-mtl by distances": ("resilient-mtl", {"rule": "distance-f", "step_size": 0.2}),
+    "resilient-mtl as published": ("resilient-mtl", {"score": "paper", "warm_up": 0, "step_size": 0.2}),
     "rmtfl, lifted": ("rmtfl", {"form": "lifted", "engine": "pg-extra", "features": 0.0}),
     "robust-mtl, lifted": ("robust-mtl", {"form": "lifted", "low_rank": 0.0}),
     "trace-norm, lifted": ("trace-norm", {"form": "lifted", "engine": "pg-extra", "strength": 0.0}),

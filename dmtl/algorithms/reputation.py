@@ -1,0 +1,87 @@
+"""What a rank remembers of its neighbours: how their models did on its data, and how far they move."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from dmtl.types import Mask, Mat, Vec, View
+
+__all__ = ["Reputation", "inverse", "without_worst"]
+
+_WORST = 1e300
+"""what a loss counts that is infinite or no number: it stays a number, and is forgiven by nobody"""
+_TINY = 1e-300
+
+
+class Reputation(NamedTuple):
+    """Accumulated figures: the own words' first, then the neighbours', ascending; they rest while one is silent."""
+
+    losses: Vec
+    """(1 + k,) float64, A_l"""
+    distances: Vec
+    """(1 + k,) float64, squared distances to the model that this rank had before"""
+    centres: Mat
+    """(k, d) the mean of what each neighbour has said"""
+    spread: Vec
+    """(k,) float64, squared distances of what it said to that mean"""
+    heard: NDArray[np.int64]
+    """(1 + k,) rounds that went into these"""
+
+    @classmethod
+    def blank(cls, view: View, d: int, dtype: DTypeLike, start: float) -> Reputation:
+        """Nothing heard of anybody."""
+        k = len(view.sources)
+        return cls(
+            np.full(1 + k, start), np.zeros(1 + k), np.zeros((k, d), dtype), np.zeros(k), np.zeros(1 + k, np.int64)
+        )
+
+    def moved(self, here: NDArray[np.intp], words: Mat) -> Vec:
+        """(m - 1,) squared distances of the neighbours' words to the mean of what they said before."""
+        return squares(words[1:] - self.centres[here[1:] - 1])
+
+    def after(
+        self, here: NDArray[np.intp], words: Mat, losses: Vec, distances: Vec, gamma: float, anew: bool
+    ) -> Reputation:
+        """With this round's ``words`` (m, d) of those in ``here`` (m,), the own ones first; gamma is their share.
+
+        A figure starts with the first that is heard; losses do so where ``anew``.
+        """
+        first = self.heard[here] == 0
+        share = np.where(first, 1.0, gamma)
+        near, part = here[1:] - 1, share[1:]
+        found = self.losses.copy(), self.distances.copy(), self.centres.copy(), self.spread.copy(), self.heard.copy()
+        _mixed(found[0], here, share if anew else np.full(len(here), gamma), np.minimum(losses, _WORST))
+        _mixed(found[1], here, share, distances)
+        _mixed(found[3], near, part, np.where(first[1:], 0.0, self.moved(here, words)))
+        part = part.astype(words.dtype)[:, None]
+        found[2][near] = (1 - part) * self.centres[near] + part * words[1:]
+        found[4][here] += 1
+        return Reputation(*found)
+
+
+def _mixed(old: Vec, here: NDArray[np.intp], share: Vec, new: Vec) -> None:
+    old[here] = (1 - share) * old[here] + share * new
+
+
+def squares(rows: Mat) -> Vec:
+    """(m,) squared norms, in double precision."""
+    found: Vec = np.vecdot(rows, rows).astype(np.float64)
+    return found
+
+
+def inverse(figures: Vec, kept: Mask) -> Vec:
+    """Weights (m,) that sum to one, in proportion to 1 / figure over the ``kept``; figures of 0 share everything."""
+    floored = np.maximum(figures, _TINY)
+    ratio = np.where(kept, floored[kept].min() / floored, 0.0)
+    weights: Vec = ratio / ratio.sum()
+    return weights
+
+
+def without_worst(weights: Vec, losses: Vec, f: int) -> Mask:
+    """(m,) all but the f neighbours that contribute most to the expected loss, weight^2 times loss; never oneself."""
+    kept = np.ones(len(weights), np.bool_)
+    kept[1 + np.argsort(-(weights[1:] ** 2 * losses[1:]), kind="stable")[:f]] = False
+    return kept
