@@ -173,6 +173,8 @@ def test_it_judges_models_and_shows_windows():
     assert isinstance(task, Judging)
     assert isinstance(task, Windowed)
     models = np.array([[10.0, 10.0], [np.nan, 0.0]])
+    several = np.array([[3.0, -2.0], [10.0, 11.0], [0.0, 0.0]])
+    np.testing.assert_allclose(task.losses(several), [task.loss(w) for w in several], rtol=1e-12)
     losses = task.held_out_losses(models)
     assert losses.shape == (2, task.held_out_rows) == (2, 100)
     assert losses[0].mean() == pytest.approx(task.evaluate(models[0])["held_out_loss"])

@@ -6,8 +6,8 @@ The 1797 digits of scikit-learn are dealt to ten agents. Agents 0-4 have them as
 noise: 1 - x + N(0, 0.3^2), cut to [0, 1]. Softmax regression (650 parameters), mini-batches of 10 and step 0.05, half
 of each agent's rows to test on, 100 epochs of 9 rounds. Everybody hears everybody. As in the paper, agents 0 and 5
 learn from 1/2 of their batches, 1 and 6 from 1/3, 2, 3, 7 and 8 from 1/4, and all evaluate on every batch; agents 2 and
-7 lie and say their own model times U[0, 0.1). The paper has MNIST and synthetic digits of 28 x 28 pixels and a network of
-three convolutions, so only the order of its figures is comparable: after 100 epochs.
+7 lie and say their own model times U[0, 0.1). The paper has MNIST and synthetic digits of 28 x 28 pixels and a network
+of three convolutions, so only the order of its figures is comparable.
 
 The rule by losses has the paper's settings (gamma 0.05, start 1, scores on the batch that was learnt from), and
 those that --tune seeds chose by the mean accuracy with liars.

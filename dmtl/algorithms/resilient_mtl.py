@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmtl.algorithms.reputation import Reputation, inverse, squares, without_worst
-from dmtl.capabilities import Judging
+from dmtl.capabilities import Comparing, Judging
 from dmtl.errors import ConfigError
 from dmtl.schedules import Schedule, check_schedule, rate
 from dmtl.sums import weighted_sum
@@ -184,6 +184,8 @@ class ResilientMTL:
         with np.errstate(all="ignore"):  # a model that a liar sent may overflow
             if self.score == "held-out":
                 found: Vec = cast(Judging, task).held_out_losses(words).mean(axis=1, dtype=np.float64)
+            elif isinstance(task, Comparing):
+                found = task.losses(words, view.batch()).astype(np.float64)
             else:
                 found = np.array([task.loss(row, view.batch()) for row in words], np.float64)
         found[np.isnan(found)] = np.inf

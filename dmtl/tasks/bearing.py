@@ -77,6 +77,14 @@ class BearingTask:
         """Mean squared error along the bearings at ``w`` (2,)."""
         return _mean_loss(draw(self.parts.train, self.settings.batch, rng), w)
 
+    def losses(self, models: Mat, rng: np.random.Generator | None = None) -> Vec:
+        """The losses of ``models`` (m, 2) on the same rows, (m,)."""
+        part = draw(self.parts.train, self.settings.batch, rng)
+        u, x = part.x[:, :2], part.x[:, 2:]
+        off = (part.y + np.vecdot(x, u))[:, None] - u @ models.T
+        found: Vec = np.square(off).sum(axis=0) / len(off)
+        return found
+
     def grad(self, w: Vec, rng: np.random.Generator | None = None) -> Vec:
         """From the mean of the measured points to ``w``, (2,)."""
         (x, d) = draw(self.parts.train, self.settings.batch, rng)

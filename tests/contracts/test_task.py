@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from dmtl.capabilities import Curved, Halving, Judging, Proximable, Smooth
+from dmtl.capabilities import Comparing, Curved, Halving, Judging, Proximable, Smooth
 from dmtl.data.pool import Dataset
 from dmtl.errors import ConfigError
 from dmtl.registry import find, names
@@ -336,6 +336,17 @@ def test_the_losses_on_held_out_rows_are_those_that_are_reported_and_nan_has_an_
     reported = told["held_out_rmse"] ** 2 / 2 if "held_out_rmse" in told else told["held_out_loss"]
     assert abs(losses[1].mean() - reported) <= 1e-12 * max(1.0, reported)
     assert np.isposinf(task.held_out_losses(np.full((1, task.dim), np.nan))).all()
+
+
+@every
+@pytest.mark.parametrize("seed", [None, 4])
+def test_losses_of_several_models_are_those_of_each_on_the_same_rows(name, classes, seed):
+    task = build(name, make(classes), batch=5)
+    models = some(task, 4)
+    rngs = (None if seed is None else np.random.default_rng(seed) for _ in range(9))
+    if isinstance(task, Comparing):
+        each = [task.loss(model, next(rngs)) for model in models]
+        np.testing.assert_allclose(task.losses(models, next(rngs)), each, rtol=1e-12)
 
 
 @every
