@@ -202,3 +202,41 @@ def test_a_run_finds_the_targets():
     targets = Localisation().targets(8, 0)
     found = np.array([state.x for state in simulate(nodes, 60)])
     assert (np.linalg.norm(found - targets, axis=1) < 3).all()
+
+
+def learnt(rule, lying, rounds=200, ranks=16):
+    """Where the honest ranks end and what they look for.
+
+    The paper's step, memory and lie; it warms up until its own losses of the start, when the lie is nearer to some
+    targets than the model is, are forgotten.
+    """
+    raw = {
+        **RUN,
+        "data": f"localisation:rows={rounds}",
+        "topology": "near:radius=5,most=9",
+        "algorithm": f"resilient-mtl:rule={rule},gamma=0.1,start=10,warm_up=100,worst=0,guard=0,step_size=0.1",
+        "byzantine": [{"count": lying, "attack": "constant:value=15,spread=1"}] if lying else [],
+        "ranks": ranks,
+        "rounds": rounds,
+        "seed": 2,
+    }
+    job = plan(load(raw), ranks)
+    states = simulate([job.node(rank) for rank in range(ranks)], rounds)
+    honest = [rank for rank in range(ranks) if rank not in job.lies]
+    targets = Localisation().targets(ranks, 2)
+    return np.array([states[rank].x for rank in honest]), targets[honest]
+
+
+def off(found):
+    return np.mean(np.sum(np.square(found[0] - found[1]), axis=1))
+
+
+@pytest.mark.parametrize("lying", [0, 4])
+def test_judging_by_losses_beats_being_alone_and_averages_are_useless(lying):
+    alone = off(learnt("none", lying))
+    assert off(learnt("loss", lying)) < 0.5 * alone
+    assert off(learnt("average", lying)) > 10
+
+
+def test_the_last_honest_rank_learns_as_if_it_were_alone():
+    np.testing.assert_array_equal(learnt("loss", 15)[0], learnt("none", 15)[0])
