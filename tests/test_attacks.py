@@ -7,8 +7,10 @@ import pytest
 
 from dmtl.attacks.alie import ALIE, z_max
 from dmtl.attacks.dissensus import Dissensus
+from dmtl.attacks.drag import Drag
 from dmtl.attacks.gaussian import Gaussian
 from dmtl.attacks.nan import NaN
+from dmtl.attacks.shrink import Shrink
 from dmtl.attacks.sign_flip import SignFlip
 from dmtl.attacks.silent import Silent
 from dmtl.attacks.two_faced import TwoFaced
@@ -50,6 +52,29 @@ def honest_outbox(said, rank=2, targets=6):
 def test_sign_flip_says_the_opposite(crowd):
     said, inbox, here = crowd
     np.testing.assert_array_equal(lie(SignFlip(3.0), honest_outbox(said), inbox, here), -3 * honest_outbox(said))
+
+
+def test_drag_tells_each_victim_its_own_words_moved_a_step_and_fellow_liars_the_truth(crowd):
+    said, inbox, here = crowd
+    truth, heard = honest_outbox(said), inbox.age.copy()
+    heard[1] = -1  # rank 1 is not heard
+    lies = lie(Drag(r=0.1, target=3.0), truth, inbox._replace(age=heard), here)
+    for place, target in enumerate(here.targets):
+        words = said[2] if target == 1 else said[target]
+        expected = said[2] if target == 5 else 0.9 * words + 0.3
+        np.testing.assert_allclose(lies[place], expected, rtol=1e-14)
+    np.testing.assert_array_equal(lie(Drag(r=0.0), truth, inbox, here)[0], said[0])
+
+
+def test_shrink_draws_a_factor_for_each_vector_target_and_round():
+    truth, here = np.full((50, 3, 4), 2.0), view(2, (), tuple(range(3, 53)), (2,))
+    now, later = (lie(Shrink(scale=0.1), truth, hear(np.empty((0, 3, 4))), here._replace(round=t)) for t in (1, 2))
+    factors = now[:, :, 0] / 2
+    np.testing.assert_array_equal(now, np.repeat(2 * factors[:, :, None], 4, axis=2))
+    assert len(np.unique(factors)) == 150
+    assert 0 <= factors.min() < 0.01
+    assert 0.09 < factors.max() < 0.1
+    assert not np.intersect1d(now, later).size
 
 
 def test_gaussian_noise_is_the_same_to_all_and_new_in_each_round():
@@ -188,6 +213,10 @@ def test_silence_is_heard_as_nothing_and_nan_as_something(dtype):
         (lambda: Gaussian(sigma=-1.0), "'gaussian' has sigma=-1.0"),
         (lambda: ALIE(z=float("inf")), "'alie' has z=inf"),
         (lambda: Dissensus(eps=float("nan")), "'dissensus' has eps=nan"),
+        (lambda: Drag(r=1.5), "'drag' has r=1.5. r is a share of the way, at most 1."),
+        (lambda: Drag(r=-0.1), "'drag' has r=-0.1"),
+        (lambda: Drag(target=math.inf), "'drag' has target=inf"),
+        (lambda: Shrink(scale=-1.0), "'shrink' has scale=-1.0"),
         (lambda: TwoFaced(scale=-0.1), "'two-faced' has scale=-0.1"),
     ],
 )

@@ -49,21 +49,23 @@ class Reputation(NamedTuple):
 
         A figure starts with the first that is heard; losses do so where ``anew``.
         """
-        first = self.heard[here] == 0
-        share = np.where(first, 1.0, gamma)
-        near, part = here[1:] - 1, share[1:]
-        found = self.losses.copy(), self.distances.copy(), self.centres.copy(), self.spread.copy(), self.heard.copy()
-        _mixed(found[0], here, share if anew else np.full(len(here), gamma), np.minimum(losses, _WORST))
-        _mixed(found[1], here, share, distances)
-        _mixed(found[3], near, part, np.where(first[1:], 0.0, self.moved(here, words)))
-        part = part.astype(words.dtype)[:, None]
-        found[2][near] = (1 - part) * self.centres[near] + part * words[1:]
-        found[4][here] += 1
-        return Reputation(*found)
+        first, near = self.heard[here] == 0, here[1:] - 1
+        share, heard = np.where(first, 1.0, gamma), self.heard.copy()
+        heard[here] += 1
+        return Reputation(
+            _mixed(self.losses, here, share if anew else gamma, np.minimum(losses, _WORST)),
+            _mixed(self.distances, here, share, distances),
+            _mixed(self.centres, near, share[1:, None].astype(words.dtype), words[1:]),
+            _mixed(self.spread, near, share[1:], np.where(first[1:], 0.0, self.moved(here, words))),
+            heard,
+        )
 
 
-def _mixed(old: Vec, here: NDArray[np.intp], share: Vec, new: Vec) -> None:
-    old[here] = (1 - share) * old[here] + share * new
+def _mixed(old: Mat, here: NDArray[np.intp], share: Vec | float, new: Mat) -> Mat:
+    """The old figures, those that are ``here`` with a share of the new ones."""
+    found = old.copy()
+    found[here] = (1 - share) * old[here] + share * new
+    return found
 
 
 def squares(rows: Mat) -> Vec:

@@ -56,6 +56,7 @@ class ResilientMTL:
     than the own). There the own model looks too good, nobody is kept, and the rank learns alone. Own and neighbours'
     losses are taken on equal terms here, on the bytes that were received. score=held-out takes the task's held-out
     rows; without a stream and without mini-batches all rows are in every batch, and that is the score to use.
+    'distance-f' judges by A, where its authors keep the last hundred samples.
     Warm-up: before ``warm_up`` of its words have been scored, a neighbour is not used. Guards: a neighbour with a good
     name could live on it and say one word of a loss up to 1 / gamma times the own. ``worst`` bounds its loss on this
     batch; a lie that one row does not see passes that. So ``guard`` bounds how far its words are from the mean of what

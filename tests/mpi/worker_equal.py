@@ -62,8 +62,9 @@ ALGORITHMS = (
     "pmtl",
     "model-propagation:full_rows=10",
     "private-coordinate-descent:wake=0.5",
-    "resilient-mtl:warm_up=2",
-    "resilient-mtl:score=held-out,warm_up=2,guard=0",
+    "resilient-mtl:gamma=0.5,warm_up=2",
+    "resilient-mtl:score=paper,warm_up=0,guard=0",
+    "resilient-mtl:score=held-out,gamma=0.5,warm_up=2",
     "resilient-mtl:rule=distance-f",
     "private-coordinate-descent:epsilon=0.5,delta=0.01,step_size=0.1",
 )
