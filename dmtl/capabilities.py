@@ -13,7 +13,6 @@ from dmtl.types import Mat, Task, Vec, View
 __all__ = [
     "Certified",
     "Clipping",
-    "Comparing",
     "Convex",
     "Counted",
     "Curved",
@@ -134,14 +133,6 @@ class Clipping(Protocol):
 
         What does not depend on any row, the ridge, is left as it is.
         """
-
-
-@runtime_checkable
-class Comparing(Protocol):
-    """A task that takes the losses of several models at once, on the same rows."""
-
-    def losses(self, models: Mat, rng: np.random.Generator | None = None) -> Vec:
-        """``loss`` of each of ``models`` (m, d) on one draw of rows, (m,)."""
 
 
 @runtime_checkable

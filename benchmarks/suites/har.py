@@ -1,6 +1,6 @@
 """Thirty people, six activities, up to 29 liars: the second study of Li, Abbas and Koutsoukos.
 
-    python benchmarks/suites/har.py --data FOLDER [--epochs 50] [--seeds 1] [--tune 1] [--mpi]
+    python benchmarks/suites/har.py --data FOLDER [--epochs 20] [--seeds 1] [--tune 1] [--mpi]
 
 FOLDER holds har/har_features561.npz: X (10299, 561), y 0 .. 5 and task 0 .. 29, a person. Everybody hears everybody;
 softmax regression (3372 parameters), mini-batches of 10 and step 0.01, a quarter of each person's rows to test on, in
@@ -8,9 +8,10 @@ single precision. An epoch is 26 rounds, as many batches as a person has on aver
 Persons 0, 3, 6 .. are poor in data: they learn from one batch in eleven, and evaluate on all. Liars say their own model
 times U[0, 0.1), drawn anew in each round. Figures are the honest people's test accuracy in percent, its mean and least.
 
-The rule by losses has the paper's settings (gamma 0.001, start 1, scores on the batch that was learnt from), and
-those that --tune seeds chose by the mean accuracy after ten epochs, ten people lying. --mpi runs the rule by losses on
-30 MPI ranks and no others, and prints the seconds.
+The rule by losses has the paper's settings (gamma 0.001, start 1, scores on the batch that was learnt from), and those
+that --tune seeds chose by the mean accuracy after ten epochs, ten people lying; --tune 0 takes what seed 1000 chose.
+With 29 liars only the rules 'none' and 'loss' are run. --mpi runs the rule by losses on 30 MPI ranks, once and nothing
+else, and prints the seconds.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def once(path: str, settings: dict[str, Any], lying: int, seed: int, epochs: int
 def tuned(path: str, seeds: range) -> dict[str, Any]:
     """The settings of the rule by losses with the best mean accuracy."""
     if not seeds:
-        return GRID[2]
+        return GRID[1]
     return max(GRID, key=lambda s: np.mean([once(path, method("loss", s), 10, seed, 10).mean() for seed in seeds]))
 
 
@@ -97,7 +98,7 @@ def told(settings: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=os.environ.get("DMTL_DATA"), help="the folder of the data sets")
-    parser.add_argument("--epochs", type=int, default=50)
+    parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--tune", type=int, default=1, help="seeds to choose settings on; 0: none")
     parser.add_argument("--liars", type=int, nargs="+", default=list(LIARS), choices=list(LIARS))
@@ -120,10 +121,13 @@ def main() -> None:
         chosen, lines = tuned(path, range(1000, 1000 + asked.tune)), []
         every = [("none", PLAIN), ("loss", PAPER), ("loss", chosen), ("average", PLAIN), ("distance", PLAIN)]
         for lying, (rule, settings) in product(asked.liars, [pair for pair in every if pair[0] in asked.rules]):
+            if lying == 29 and rule not in ("none", "loss"):
+                continue
             found = [once(path, method(rule, settings), lying, seed, asked.epochs) for seed in range(asked.seeds)]
             name = rule + (f" ({told(settings)})" if rule == "loss" else "")
             ours = f"{np.mean([each.mean() for each in found]):.1f}", f"{min(each.min() for each in found):.1f}"
             lines.append([str(lying), name, *ours, PUBLISHED.get((lying, rule), "")])
+            say(" | ".join(lines[-1]))
     print(table(["liars", "rule", "accuracy", "least", "published"], lines))
 
 

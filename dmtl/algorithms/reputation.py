@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from dmtl.types import Mask, Mat, Vec, View
 
-__all__ = ["Reputation", "inverse", "without_worst"]
+__all__ = ["Comparing", "Reputation", "inverse", "without_worst"]
 
 _WORST = 1e300
 """what a loss counts that is infinite or no number: it stays a number, and is forgiven by nobody"""
 _TINY = 1e-300
+
+
+@runtime_checkable
+class Comparing(Protocol):
+    """A task that takes the losses of several models at once, on the same rows."""
+
+    def losses(self, models: Mat, rng: np.random.Generator | None = None) -> Vec:
+        """``loss`` of each of ``models`` (m, d) on one draw of rows, (m,)."""
 
 
 class Reputation(NamedTuple):

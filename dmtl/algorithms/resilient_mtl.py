@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Literal, NamedTuple, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from dmtl.algorithms.reputation import Reputation, inverse, squares, without_worst
-from dmtl.capabilities import Comparing, Judging
+from dmtl.algorithms.reputation import Comparing, Reputation, inverse, squares, without_worst
+from dmtl.capabilities import Judging
 from dmtl.errors import ConfigError
 from dmtl.schedules import Schedule, check_schedule, rate
 from dmtl.sums import weighted_sum

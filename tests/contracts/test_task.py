@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from dmtl.capabilities import Comparing, Curved, Halving, Judging, Proximable, Smooth
+from dmtl.algorithms.reputation import Comparing
+from dmtl.capabilities import Curved, Halving, Judging, Proximable, Smooth
 from dmtl.data.pool import Dataset
 from dmtl.errors import ConfigError
 from dmtl.registry import find, names
