@@ -19,7 +19,7 @@ def check_stop(algorithm: Algorithm[Any], conditions: Conditions, liars: Collect
     if not isinstance(algorithm, Certified) or Needs.UNSCREENED not in algorithm.needs:
         raise CompatibilityError(
             f"{config.algorithm['name']!r} has no certificate: its ranks cannot bound how far the objective is above "
-            f"its least. Leave out --stop, or use 'mocha', 'dmtrl' or a replicated method, as 'joint-sparse' is."
+            f"its least. Leave out --stop, or use 'mocha', 'dmtrl' or a replicated form, as of plain 'joint-sparse'."
         )
     what = {
         f"transport {config.transport!r}": config.asynchronous,

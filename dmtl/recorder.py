@@ -71,6 +71,8 @@ class Recorder:
             **self._bound(state),
             **more,
         }
+        if len(line["trust"]) and np.isnan(line["trust"]).all():
+            line["verdicts"] = []  # nobody was judged
         self._log.write("round", **line)
         return line
 

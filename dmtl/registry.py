@@ -34,6 +34,8 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "diffusion": "dmtl.algorithms.diffusion:Diffusion",
             "dinuzzo": "dmtl.algorithms.dinuzzo:Dinuzzo",
             "dirty": "dmtl.algorithms.dirty:DirtyModel",
+            "dmtc": "dmtl.algorithms.dmtc:DMTC",
+            "dmtc-joint": "dmtl.algorithms.dmtc_joint:DMTCJoint",
             "dmtrl": "dmtl.algorithms.dmtrl:DMTRL",
             "dnsp": "dmtl.algorithms.pursuit:DNSP",
             "dsml": "dmtl.algorithms.dsml:DSML",
@@ -189,6 +191,7 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "hinge": "dmtl.tasks.hinge:Hinge",
             "least-squares": "dmtl.tasks.least_squares:LeastSquares",
             "logistic": "dmtl.tasks.logistic:Logistic",
+            "many": "dmtl.tasks.many:Many",
             "softmax": "dmtl.tasks.softmax:Softmax",
         },
         "time-varying": {

@@ -126,7 +126,7 @@ def test_a_form_is_a_setting_in_a_spec():
         ({"link": "drop=0.1"}, "'joint-sparse' counts on every link in every round"),
         ({"topology": "exponential:directed=true", "weights": "uniform"}, "'joint-sparse' needs an undirected graph"),
         ({"task": "hinge"}, "'joint-sparse' needs a task with a smooth gradient"),
-        ({"stop": "gap=1e-6"}, "'joint-sparse' has no certificate: .*use a method in replicated form"),
+        ({"stop": "gap=1e-6"}, "'joint-sparse' has no certificate: .*a replicated form"),
     ],
 )
 def test_what_the_lifted_form_cannot_work_with_is_refused_in_one_sentence(more, said):

@@ -34,6 +34,7 @@ LIES = ("--byzantine", "3,", "--attack", "sign-flip", "--screen", "self-centred-
 PICTURES = (
     *("errors.png", "curves.png", "trust-1-alone.png", "trust-2-together.png", "trust-3-lied-to.png"),
     *("strips-2-together.png", "strips-3-lied-to.png"),  # who never talks has no trust to show
+    *("matrix-2-together.png", "matrix-3-lied-to.png"),
 )
 
 

@@ -84,9 +84,9 @@ def simulated(
 
 
 def accuracies(job: Plan, states: Sequence[NodeState], everyone: Sequence[Node]) -> np.ndarray:
-    """Test accuracy of the honest ranks in percent."""
+    """Test accuracy of the honest ranks in percent, of the model that they combined last, as the paper has it."""
     honest = [rank for rank in range(len(everyone)) if rank not in job.lies]
-    return np.array([100 * (1 - everyone[rank].task.evaluate(states[rank].x)["test_error"]) for rank in honest])
+    return np.array([100 * (1 - everyone[rank].task.evaluate(states[rank].model.w)["test_error"]) for rank in honest])
 
 
 def digest(models: Sequence[np.ndarray]) -> str:

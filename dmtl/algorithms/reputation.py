@@ -43,7 +43,11 @@ class Reputation(NamedTuple):
         """Nothing heard of anybody."""
         k = len(view.sources)
         return cls(
-            np.full(1 + k, start), np.zeros(1 + k), np.zeros((k, d), dtype), np.zeros(k), np.zeros(1 + k, np.int64)
+            np.full(1 + k, start),
+            np.full(1 + k, start),
+            np.zeros((k, d), dtype),
+            np.zeros(k),
+            np.zeros(1 + k, np.int64),
         )
 
     def moved(self, here: NDArray[np.intp], words: Mat) -> Vec:
@@ -55,7 +59,7 @@ class Reputation(NamedTuple):
     ) -> Reputation:
         """With this round's ``words`` (m, d) of those in ``here`` (m,), the own ones first; gamma is their share.
 
-        A figure starts with the first that is heard; losses do so where ``anew``.
+        A figure starts with the first that is heard; losses and distances do so where ``anew``.
         """
         first, near = self.heard[here] == 0, here[1:] - 1
         share, heard = np.where(first, 1.0, gamma), self.heard.copy()

@@ -27,7 +27,9 @@ class State(NamedTuple):
     """The model, what is said, and what is remembered of the neighbours."""
 
     x: Vec
-    """(d,) w, after combining: the model"""
+    """(d,) the model: psi, which has learnt from every batch; w where the paper scores"""
+    w: Vec
+    """(d,) after combining"""
     psi: Vec
     """(d,) after the gradient step: what is sent"""
     weights: Vec
@@ -46,7 +48,9 @@ class ResilientMTL:
     w = sum over K of a_l psi_l, a_l ~ 1 / A_l;  psi_k = w - mu grad loss(w; xi) is said.
     The weights are those that make sum a_l^2 A_l least, and the mean loss sum a_l A_l is the harmonic mean of the kept
     A, at most A_k. So for a convex loss what is combined is, as accumulated, no worse than the own model. No bound on
-    the number of liars is asked for: if all neighbours lie, the rank learns alone, bit for bit as with rule=none.
+    the number of liars is asked for: as long as all neighbours have larger A, the rank learns alone, bit for bit as
+    with rule=none. A lie whose cost is within the noise of A passes at times: over 20 seeds, 'drag' with r=0.002 made
+    the error of the worst agent up to 1.9 times what it is alone where all neighbours lie, and 1.3 where a quarter do.
     Rules to compare with: 'average' of all, 'distance', a_l ~ 1 / (accumulated |psi_l - w|^2) without a filter, and
     'distance-f', that without the f neighbours with the largest a_l^2 A_l. None of these is a defence: 'drag' comes
     nearer than any honest neighbour.
@@ -57,6 +61,7 @@ class ResilientMTL:
     losses are taken on equal terms here, on the bytes that were received. score=held-out takes the task's held-out
     rows; without a stream and without mini-batches all rows are in every batch, and that is the score to use.
     'distance-f' judges by A, where its authors keep the last hundred samples.
+    The model that is evaluated is psi, since w has not yet learnt from xi: alone, it is stochastic gradient descent.
     Warm-up: before ``warm_up`` of its words have been scored, a neighbour is not used. Guards: a neighbour with a good
     name could live on it and say one word of a loss up to 1 / gamma times the own. ``worst`` bounds its loss on this
     batch; a lie that one row does not see passes that. So ``guard`` bounds how far its words are from the mean of what
@@ -81,7 +86,7 @@ class ResilientMTL:
     warm_up: int | None = None
     """how many words of a neighbour are scored before any is used; left out: 2 / gamma, for other rules than loss 0"""
     start: float | None = None
-    """the accumulated losses before the first, at least 0; left out: the first loss"""
+    """the accumulated losses and distances before the first, at least 0; left out: the first of each"""
     worst: float = 9.0
     """largest loss of this round that is used, in own accumulated losses; 0: any"""
     guard: float = 4.0
@@ -139,7 +144,7 @@ class ResilientMTL:
     def init(self, x0: Vec, task: Task, view: View) -> State:
         """Start at ``x0``; no row is used, so that the first batch is new to everybody."""
         known = Reputation.blank(view, len(x0), x0.dtype, self.start or 0.0)
-        return State(x0, x0, _alone(len(view.sources)), known)
+        return State(x0, x0, x0, _alone(len(view.sources)), known)
 
     def send(self, state: State, view: View) -> tuple[Vec, ...]:
         """The adapted model, to all."""
@@ -151,32 +156,34 @@ class ResilientMTL:
 
     def step(self, state: State, inbox: Inbox, mix: Mix, task: Task, view: View) -> State:
         """Score, accumulate, filter and combine; then adapt. Where the paper scores, adapt first."""
-        own = self._adapted(state.x, task, view) if self.score == "paper" else state.psi
+        own = self._adapted(state.w, task, view) if self.score == "paper" else state.psi
         state = self._combined(state, own, inbox, task, view)
-        psi = own if self.score == "paper" else self._adapted(state.x, task, view)
-        return state._replace(psi=psi)
+        if self.score == "paper":
+            return state._replace(x=state.w, psi=own)
+        psi = self._adapted(state.w, task, view)
+        return state._replace(x=psi, psi=psi)
 
-    def _adapted(self, x: Vec, task: Task, view: View) -> Vec:
-        moved: Vec = x - rate(self.step_size, view.round) * task.grad(x, view.batch())
+    def _adapted(self, w: Vec, task: Task, view: View) -> Vec:
+        moved: Vec = w - rate(self.step_size, view.round) * task.grad(w, view.batch())
         return moved
 
     def _combined(self, state: State, own: Vec, inbox: Inbox, task: Task, view: View) -> State:
         """The state with the new w, its weights and what is known after this round."""
         alone = _alone(len(view.sources))
         if self.rule == "none":
-            return state._replace(x=own, weights=alone)
+            return state._replace(w=own, weights=alone)
         valid = inbox.valid
         here = np.flatnonzero(np.concatenate(([True], valid)))
         words = np.concatenate((own[None], inbox.messages[valid, 0]))
         losses = self._losses(words, task, view)
         if not np.isfinite(losses[0]):  # then there is nothing to measure others by
-            return state._replace(x=own, weights=alone)
-        known = state.known.after(here, words, losses, squares(words - state.x), self.gamma, self.start is None)
+            return state._replace(w=own, weights=alone)
+        known = state.known.after(here, words, losses, squares(words - state.w), self.gamma, self.start is None)
         a = self._weights(here, words, losses, state.known, known)
-        x = weighted_sum(a[a > 0].astype(own.dtype), words[a > 0])[0] if (a[1:] > 0).any() else own
+        w = weighted_sum(a[a > 0].astype(own.dtype), words[a > 0])[0] if (a[1:] > 0).any() else own
         weights = np.zeros_like(alone)
         weights[here] = a
-        return State(x, state.psi, weights, known)
+        return state._replace(w=w, weights=weights, known=known)
 
     def _losses(self, words: Mat, task: Task, view: View) -> Vec:
         """(m,) losses of models on this round's rows, or on held-out ones; 0 where the rule asks for none."""

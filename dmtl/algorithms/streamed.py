@@ -61,6 +61,8 @@ class State(NamedTuple):
     inner: Any
     """the method's state"""
     online: Online
+    over: bool
+    """whether its rows had ended when the last round began"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ class Streamed:
     def init(self, x0: Vec, task: Task, view: View) -> State:
         """The method's start, with the first rows."""
         inner = self.inner.init(x0, self._shown(task, 0), view)
-        return State(inner.x, inner, Online.begun())
+        return State(inner.x, inner, Online.begun(), False)
 
     def send(self, state: State, view: View) -> tuple[Vec, ...] | Block:
         """What the method says."""
@@ -101,16 +103,17 @@ class Streamed:
     def step(self, state: State, inbox: Inbox, mix: Mix, task: Task, view: View) -> State:
         """Score the model, then the method's step; nothing once the rows have ended."""
         if view.round * self.rows >= cast(Windowed, task).training_rows:
-            return state
+            return state._replace(over=True)
         shown = self._shown(task, view.round)
         online = state.online.scored(cast(Windowed, shown), state.x, view.round)
         inner = self.inner.step(state.inner, inbox, mix, shown, view)
-        return State(inner.x, inner, online)
+        return State(inner.x, inner, online, False)
 
     def tell(self, state: State, view: View) -> Mapping[str, Any]:
-        """How the models have done, and what the method tells."""
+        """How the models have done, and what the method tells; no trust of a rank that does not listen any more."""
         more = self.inner.tell(state.inner, view) if isinstance(self.inner, Telling) else {}
-        return {**state.online.told(), **more}
+        deaf = {"trust": np.full(len(view.sources), np.nan)} if state.over else {}
+        return {**state.online.told(), **more, **deaf}
 
     def _shown(self, task: Task, round: int) -> Task:
         return cast(Windowed, task).window(round * self.rows, (round + 1) * self.rows)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dmtl.types import Mask, Mat, Vec
 
-__all__ = ["Borrowing", "Data", "Dataset", "FeatureMap", "Partition", "Poison", "Pool"]
+__all__ = ["Borrowing", "Data", "Dataset", "FeatureMap", "Origin", "Partition", "Poison", "Pool"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,19 @@ class Pool:
     """(m,) the rows to test on, where the source fixes them; None: drawn by the split"""
 
 
+class Origin(NamedTuple):
+    """From which natural tasks the rows of one rank are."""
+
+    train: NDArray[np.int64]
+    """(m,) the natural task of each training row, 0 .. tasks - 1"""
+    held: NDArray[np.int64]
+    """(h,) that of the rows that are held out"""
+    test: NDArray[np.int64]
+    """(t,) that of the test rows"""
+    tasks: int
+    """how many natural tasks the pool has"""
+
+
 @dataclass(frozen=True, slots=True)
 class Dataset:
     """One rank's own data. Nothing of it ever leaves the rank."""
@@ -57,6 +70,8 @@ class Dataset:
     half: Mask | None = None
     """(m,) the training rows of the second half, where one half is to judge what is learnt from the other: no group is
     in both, and the classes are in proportion; None: every second row"""
+    origin: Origin | None = None
+    """the natural task of each row; None where the pool has one task alone"""
 
 
 class Data(Protocol):

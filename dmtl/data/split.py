@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmtl.data.partition import task_count
-from dmtl.data.pool import Dataset, Pool
+from dmtl.data.pool import Dataset, Origin, Pool
 from dmtl.errors import ConfigError
 from dmtl.rng import Purpose, stream
 from dmtl.types import Mask, Vec
@@ -55,13 +55,14 @@ def share(pool: Pool, rows: Rows, test: float, held_out: float, seed: int, rank:
     train, held, tested = rows[learn], rows[part == 1], rows[part == 2]
     _refuse(pool, train, tested, who)
     tasks = np.unique(pool.task[rows])
-    alone = len(tasks) == 1
+    alone, count = len(tasks) == 1, task_count(pool)
     return Dataset(
         *(pool.x[train], pool.y[train], pool.x[held], pool.y[held], pool.x[tested], pool.y[tested]),
         classes=pool.classes,
         label=pool.labels[tasks[0]] if alone and pool.labels else "",
         truth=pool.truth[tasks[0]].copy() if alone and pool.truth is not None else None,
         half=part[learn] == 3,
+        origin=Origin(pool.task[train], pool.task[held], pool.task[tested], count) if count > 1 else None,
     )
 
 

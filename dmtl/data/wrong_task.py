@@ -47,4 +47,5 @@ class WrongTask:
 
 
 def _swapped(other: Dataset, data: Dataset, rng: np.random.Generator) -> Dataset:
-    return replace(data, x=other.x, y=other.y)
+    origin = data.origin._replace(train=other.origin.train) if data.origin and other.origin else None
+    return replace(data, x=other.x, y=other.y, origin=origin)

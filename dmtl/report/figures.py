@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dmtl.report.summary import Outcome, Summary
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["RED", "curves", "errors", "literal", "new_figure", "png"]
+__all__ = ["RED", "curves", "errors", "literal", "new_figure", "png", "streams"]
 
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8c6d1f", "#777777")
 """Okabe and Ito's, which colour-blind readers tell apart; black is for the run alone"""
@@ -191,3 +192,34 @@ def _logarithmic(axes: Axes, decades: float) -> None:
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
     axes.yaxis.set_minor_formatter(StrMethodFormatter("{x:g}") if decades < 2 else NullFormatter())
+
+
+def streams(summaries: Sequence[Summary]) -> Figure | None:
+    """Error on new rows by round, of all rows so far and of the last rounds; None where no run had a stream."""
+    shown = [(number, one.name, one.online) for number, one in enumerate(summaries) if one.online]
+    if not shown:
+        return None
+    figure = new_figure(9, 3.9)
+    parts = figure.subplots(1, 2)
+    titles = ("error on all rows so far", "error on the rows of the last 50 rounds")
+    for axes, key, title in zip(parts, ("cumulative", "windowed"), titles, strict=True):
+        _bare(axes)
+        for number, name, online in shown:
+            spread = getattr(online, key)
+            mean, low, high = (_below(values) for values in (spread.mean, spread.low, spread.high))
+            colour = _colour(summaries, number)
+            style = STYLES[number % len(STYLES)]
+            axes.plot(spread.rounds, mean, label=literal(name), color=colour, linestyle=style, linewidth=1.8)
+            axes.fill_between(spread.rounds, low, high, color=colour, alpha=0.15, linewidth=0)
+        _scale(axes)
+        axes.set_title(title, fontsize=10)
+        axes.set_xlabel("round")
+    _legend(figure, parts[0])
+    return figure
+
+
+def _below(values: Sequence[float]) -> NDArray[np.float64]:
+    """Without what is too large to be drawn."""
+    found = np.array(values, dtype=np.float64)
+    found[found > CEILING] = np.nan
+    return found

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmtl.report.reading import Column, RankRun, Run, spec_text
+from dmtl.report.stream import online
 from dmtl.report.summary import Outcome, Series, Summary
 from dmtl.report.verdicts import tally
 
@@ -40,6 +41,8 @@ def compare(runs: Sequence[Run]) -> tuple[list[Summary], list[str]]:
             )
         reference = runs[chosen] if alone and number not in alone else None
         summary = summarise(run, reference)
+        if summary.online and summary.online.lack:
+            warnings.append(f"{titles[number]}: no regret, because {summary.online.lack}.")
         against = titles[chosen] if reference else None
         summaries.append(replace(summary, name=titles[number], alone=against))
     return summaries, warnings
@@ -85,6 +88,7 @@ def summarise(run: Run, reference: Run | None = None) -> Summary:
         seconds=max(rank.seconds for rank in run.ranks),
         outcomes=outcomes,
         series=series,
+        online=online(run),
     )
 
 
@@ -145,7 +149,8 @@ def _links(run: Run, rank: RankRun, byzantine: bool) -> NDArray[np.bool_]:
 def _trust(run: Run, byzantine: bool) -> float | None:
     """Mean trust of honest ranks in one kind of neighbours; None where nothing was said yet."""
     ranks = [rank for rank in run.honest if rank.talks and rank.round > 0]
-    return _mean(float(value) for rank in ranks for value in rank.table["trust"][-1][_links(run, rank, byzantine)])
+    given = [value for rank in ranks for value in rank.trust[_links(run, rank, byzantine)] if np.isfinite(value)]
+    return _mean(map(float, given))
 
 
 def _consensus(run: Run) -> float | None:

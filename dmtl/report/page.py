@@ -28,7 +28,7 @@ class Picture:
     """A picture and what is said about it."""
 
     kind: str
-    """where it goes: wide, trust or strips"""
+    """where it goes: wide, trust, strips or matrix"""
     file: str
     """name of its PNG file"""
     content: bytes
@@ -146,7 +146,7 @@ def _facts(run: Run) -> Mapping[str, str]:
 
 
 def _pictures(runs: Sequence[Run], summaries: Sequence[Summary], table: Grid | None) -> list[Picture]:
-    from dmtl.report.figures import curves, errors, png
+    from dmtl.report.figures import curves, errors, png, streams
     from dmtl.report.heat import heat_map
 
     heat = []
@@ -156,17 +156,21 @@ def _pictures(runs: Sequence[Run], summaries: Sequence[Summary], table: Grid | N
     if _crowded(summaries, table):
         return heat
     alts = _errors_alt(summaries), _curves_alt(summaries)
+    flow = streams(summaries)
+    alt = "Errors on new rows by round, mean and range over honest ranks. The last numbers are in the table of streams."
     return [
         Picture("wide", "errors.png", png(errors(summaries)), "Who gained by talking?", alts[0], _ERRORS),
         Picture("wide", "curves.png", png(curves(summaries)), "How did they learn?", alts[1], _CURVES),
+        *([Picture("wide", "stream.png", png(flow), "How did they do on new rows?", alt, _STREAM)] if flow else []),
         *heat,
         *_of_each_run(runs, summaries),
     ]
 
 
 def _of_each_run(runs: Sequence[Run], summaries: Sequence[Summary]) -> Iterator[Picture]:
-    """The graphs of all runs, and then their trust over time."""
+    """The graphs of all runs, then their trust over time, link by link and as matrices."""
     from dmtl.report.figures import png
+    from dmtl.report.matrices import matrices
     from dmtl.report.strips import strips
     from dmtl.report.trust_map import trust_map
 
@@ -181,6 +185,10 @@ def _of_each_run(runs: Sequence[Run], summaries: Sequence[Summary]) -> Iterator[
         if figure := strips(run, summary.name):
             alt = f"Trust over time in {summary.name}: a strip for each link, honest and lying neighbours apart."
             yield Picture("strips", f"strips-{file}", png(figure), summary.name, alt, _strips_caption(summary))
+    for run, summary, file in each:
+        if figure := matrices(run, summary.name):
+            alt = f"Matrices of trust in {summary.name} at some rounds: who listened to whom."
+            yield Picture("matrix", f"matrix-{file}", png(figure), summary.name, alt, _trust_caption(summary))
 
 
 _ERRORS = (
@@ -196,6 +204,13 @@ _CURVES = (
     "while the test error rises is overfitting; disagreement that stays up is tasks that differ, or liars that "
     "divide. An axis is logarithmic where the values span more than a factor of ten; a run that came apart is not "
     "drawn above 1e12."
+)
+
+
+_STREAM = (
+    "Each row is predicted before it is learnt from. On the left the error on all rows that had come by a round, on "
+    "the right that on the rows of the last 50 rounds, which forgets: the mean of the honest ranks, and around it the "
+    "range from the best to the worst. Where tasks drift the left one rises slowly and the right one at once."
 )
 
 

@@ -67,6 +67,16 @@ class RankRun:
         return float(column[-1]) if column is not None and len(column) else None
 
     @property
+    def trust(self) -> Column:
+        """(k,) the trust in each in-neighbour when it was last judged; NaN where none ever was."""
+        judged = self.talks & (self.table["round"] > 0) if {"trust", "round"} <= set(self.table) else np.zeros(0, bool)
+        places = np.flatnonzero(judged)
+        rows = self.table["trust"][places] if len(places) else np.zeros((0, len(self.sources)))
+        known = np.flatnonzero(np.isfinite(rows).any(axis=1))
+        last: Column = rows[known[-1]] if len(known) else np.full(len(self.sources), np.nan)
+        return last
+
+    @property
     def round(self) -> int:
         """The last round that it evaluated; -1 if none."""
         last = self.last("round")

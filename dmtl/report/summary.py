@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from math import isfinite
 from typing import Any
 
-__all__ = ["Outcome", "Series", "Summary", "Verdicts"]
+__all__ = ["Online", "Outcome", "Series", "Spread", "Summary", "Verdicts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,44 @@ class Verdicts:
     """share that was rejected of the honest messages that came; None if none came"""
     false_accepts: float | None
     """share that was used, whole or in part, of the liars' messages that came; None if none came"""
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """By round, over the honest ranks that wrote of that round; equally long."""
+
+    rounds: tuple[int, ...]
+    mean: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Online:
+    """What became of a stream: rows are predicted before they are learnt from; a key each in the JSON."""
+
+    rows: int
+    """how many rows the honest ranks were tested on, all together"""
+    error: float | None
+    """share of rows taken for another class, or mean squared error, up to the last evaluation; mean of the ranks"""
+    worst: float | None
+    """that of the worst rank"""
+    worst_rank: int | None
+    recent: float | None
+    """the same over the rows of the last 50 rounds; mean of the ranks"""
+    loss: float | None
+    """sum of the losses of all these rows, without a ridge"""
+    regret: float | None
+    """``loss`` less the least that one model for all ranks would have had that never changes; below 0 where tasks
+    differ and each rank learns its own"""
+    regret_own: float | None
+    """``loss`` less the least with a model for each rank that never changes"""
+    lack: str
+    """why there is no regret; empty where there is"""
+    cumulative: Spread
+    """``error`` by round"""
+    windowed: Spread
+    """``recent`` by round"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +154,8 @@ class Summary:
     """wall time of the slowest rank"""
     outcomes: tuple[Outcome, ...]
     series: Series
+    online: Online | None = None
+    """None for a run that did not learn from a stream"""
 
     def plain(self) -> dict[str, Any]:
         """The same as JSON can hold it."""

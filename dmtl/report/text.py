@@ -70,7 +70,7 @@ def _print_tables(summaries: Sequence[Summary], table: Grid | None) -> None:
     console.print(_overview(summaries, narrow=console.width < WIDTH))
     for sentence in _legend(summaries):
         console.print(textwrap.fill(sentence, min(console.width, WIDTH), subsequent_indent="  "), style="dim")
-    for more in (_verdicts(fates(summaries)), *_grid(table)):
+    for more in (_streams(summaries), _verdicts(fates(summaries)), *_grid(table)):
         if more:
             console.print()
             console.print(more)
@@ -131,6 +131,11 @@ def _legend(summaries: Sequence[Summary]) -> list[str]:
         f"linked honest ranks. trust: share let through of each neighbour. kB/link: sent over a link in a round. "
         f"s: wall seconds."
     ]
+    if any(summary.online for summary in summaries):
+        found.append(
+            "on new rows: before they are learnt from. regret: the sum of losses less that of the best fixed model for "
+            "all honest ranks, or for each of them, in hindsight."
+        )
     alone = dict.fromkeys(summary.alone for summary in summaries if summary.alone)
     if alone:
         found.append(
@@ -140,6 +145,19 @@ def _legend(summaries: Sequence[Summary]) -> list[str]:
     else:
         found.append("gain: add a run of the algorithm 'local' on the same data to see what talking was worth.")
     return found
+
+
+def _streams(summaries: Sequence[Summary]) -> Table | None:
+    """How the runs did that learnt from a stream."""
+    table = _new_table()
+    table.add_column("\non new rows", overflow="fold", max_width=24)
+    for head in ("rows", "error", "worst", "last 50\nrounds", "regret,\none model", "regret,\none each"):
+        table.add_column(head if "\n" in head else f"\n{head}", justify="right", no_wrap=True)
+    for summary in summaries:
+        if one := summary.online:
+            figures = (one.error, one.worst, one.recent, one.regret, one.regret_own)
+            table.add_row(summary.name, str(one.rows), *map(number, figures))
+    return table if table.row_count else None
 
 
 def _verdicts(rows: Sequence[Fate]) -> Table | None:

@@ -52,10 +52,8 @@ def trust_map(run: Run, title: str) -> Figure:
 
 
 def given(rank: RankRun) -> list[float]:
-    """The trust in each in-neighbour at the last evaluation; NaN where the method does not talk, or has not yet."""
-    if not rank.talks or rank.round <= 0:
-        return [float("nan")] * len(rank.sources)
-    return [float(value) for value in rank.table["trust"][-1]]
+    """The trust in each in-neighbour when it was last judged; NaN where the method does not talk, or has not yet."""
+    return [float(value) for value in rank.trust]
 
 
 def _layout(run: Run) -> Places:

@@ -36,6 +36,8 @@ ALGORITHMS = (
     "dnsp:rank=2,power_steps=1",
     "dsml",
     "frank-wolfe:power_steps=2",
+    "dmtc:radius=2",
+    "dmtc-joint:tasks=2,relearn=3",
     "dmtrl",
     "gradient-tracking",
     "clustered",
@@ -108,6 +110,7 @@ def experiments(n: int):
         yield {**base, "algorithm": "dinuzzo", "features": features}
     yield {**base, "task": "least-squares:batch=3"}
     yield {**base, "stream": 2, "algorithm": "laplacian:step_size=0.1/sqrt(t)"}
+    yield {**base, "stream": 2, "algorithm": "resilient-mtl:gamma=0.5,warm_up=2"}
     if n > 1:
         yield from troubles(n, base)
     if n < 3:
