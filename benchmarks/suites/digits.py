@@ -1,6 +1,6 @@
 """Two domains of digits, ten agents, two liars: the third study of Li, Abbas and Koutsoukos, made small.
 
-    python benchmarks/suites/digits.py [--seeds 5] [--tune 2]
+    python benchmarks/suites/digits.py [--seeds 3] [--tune 1]
 
 The 1797 digits of scikit-learn are dealt to ten agents. Agents 0-4 have them as they are, agents 5-9 inverted and under
 noise: 1 - x + N(0, 0.3^2), cut to [0, 1]. Softmax regression (650 parameters), mini-batches of 10 and step 0.05, half
@@ -10,7 +10,8 @@ learn from 1/2 of their batches, 1 and 6 from 1/3, 2, 3, 7 and 8 from 1/4, and a
 of three convolutions, so only the order of its figures is comparable.
 
 The rule by losses has the paper's settings (gamma 0.05, start 1, scores on the batch that was learnt from), and
-those that --tune seeds chose by the mean accuracy with liars.
+next-batch scores with what --tune other seeds chose by the mean accuracy with liars; --tune 0 takes what seed 1000
+chose.
 """
 
 from __future__ import annotations
@@ -31,10 +32,7 @@ SHARES = [(1 / 2, 1 / 3, 1 / 4, 1 / 4, 1.0)[agent % 5] for agent in range(AGENTS
 PAPER = {"score": "paper", "gamma": 0.05, "start": 1.0, "warm_up": 0, "worst": 0.0, "guard": 0.0, "step_size": 0.05}
 PLAIN = {**PAPER, "score": "next-batch"}
 """of the rules that score nothing: own and neighbours' words are of the same round"""
-GRID = [
-    {**PAPER, "score": score, "gamma": gamma, "warm_up": warm_up}
-    for score, gamma, warm_up in product(("paper", "next-batch"), (0.01, 0.05), (0, 90))
-]
+GRID = [{**PLAIN, "gamma": gamma, "warm_up": warm_up} for gamma, warm_up in product((0.01, 0.05), (0, 90))]
 PUBLISHED = {
     (0, "none"): ("95", "73"),
     (0, "loss"): ("95-96", "86"),
@@ -88,8 +86,8 @@ def told(settings: dict[str, Any]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--tune", type=int, default=2, help="seeds to choose settings on; 0: none")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--tune", type=int, default=1, help="seeds to choose settings on; 0: none")
     asked = parser.parse_args()
     lines, half = [], AGENTS // 2
     with tempfile.TemporaryDirectory() as folder:
@@ -101,7 +99,7 @@ def main() -> None:
             say(f"{told(settings)}: {mean:.2f}")
             return mean
 
-        chosen = max(GRID, key=score) if asked.tune else GRID[-2]
+        chosen = max(GRID, key=score) if asked.tune else GRID[2]
         every = [("none", PLAIN), ("loss", PAPER), ("loss", chosen), ("average", PLAIN), ("distance", PLAIN)]
         for lying, (rule, settings) in product((0, 2), every):
             found = np.array([once(place, method(rule, settings), lying, seed) for seed in range(asked.seeds)])

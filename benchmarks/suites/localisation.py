@@ -11,8 +11,8 @@ largest of all seeds.
 
 The rule by losses has the paper's settings (gamma 0.1, start 10, scores on the row that was adapted with), and
 next-batch scores after 100 rounds alone, gamma and worst chosen by the mean loss on the next row on --tune other seeds.
-"same as alone": in how many seeds all models of all rounds are bit for bit those of the rule 'none' with the same order of steps. --mpi
-makes the same runs on ten MPI ranks and says whether all models are bit for bit those of the simulator.
+"same as alone": in how many seeds all models of all rounds are bit for bit those of the rule 'none' with the same order
+of steps. --mpi makes such runs on ten MPI ranks and says whether all models are bit for bit those of the simulator.
 """
 
 from __future__ import annotations
