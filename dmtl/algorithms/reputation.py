@@ -64,9 +64,10 @@ class Reputation(NamedTuple):
         first, near = self.heard[here] == 0, here[1:] - 1
         share, heard = np.where(first, 1.0, gamma), self.heard.copy()
         heard[here] += 1
+        begun = share if anew else gamma
         return Reputation(
-            _mixed(self.losses, here, share if anew else gamma, np.minimum(losses, _WORST)),
-            _mixed(self.distances, here, share, distances),
+            _mixed(self.losses, here, begun, np.minimum(losses, _WORST)),
+            _mixed(self.distances, here, begun, distances),
             _mixed(self.centres, near, share[1:, None].astype(words.dtype), words[1:]),
             _mixed(self.spread, near, share[1:], np.where(first[1:], 0.0, self.moved(here, words))),
             heard,
