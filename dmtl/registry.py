@@ -111,6 +111,7 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "exam": "dmtl.data.schools:Exam",
             "file": "dmtl.data.file:File",
             "hsb82": "dmtl.data.schools:Hsb82",
+            "localisation": "dmtl.data.localisation:Localisation",
             "synthetic": "dmtl.data.synthetic:Synthetic",
             "watch": "dmtl.data.watch:Watch",
         },
@@ -187,6 +188,7 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "w-msr": "dmtl.screens.w_msr:WMSR",
         },
         "task": {
+            "bearing": "dmtl.tasks.bearing:Bearing",
             "hinge": "dmtl.tasks.hinge:Hinge",
             "least-squares": "dmtl.tasks.least_squares:LeastSquares",
             "logistic": "dmtl.tasks.logistic:Logistic",
@@ -209,6 +211,7 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "file": "dmtl.graphs.files:File",
             "grid": "dmtl.graphs.lattices:Grid",
             "hypercube": "dmtl.graphs.lattices:Hypercube",
+            "near": "dmtl.graphs.near:Near",
             "octopus": "dmtl.graphs.cliques:Octopus",
             "path": "dmtl.graphs.lattices:Path",
             "random-regular": "dmtl.graphs.drawn:RandomRegular",

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dmtl.errors import ConfigError
-from dmtl.graphs import cliques, drawn, files, lattices
+from dmtl.graphs import cliques, drawn, files, lattices, near
 from dmtl.graphs.cliques import Barbell, Dumbbell, Octopus, TwoCastles
 from dmtl.graphs.common import check_connected
 from dmtl.graphs.drawn import BarabasiAlbert, ErdosRenyi, RandomRegular, SmallWorld
@@ -163,7 +163,7 @@ def test_the_number_of_links_of_an_erdos_renyi_graph_is_p_of_all_pairs_within_fi
 
 def test_every_topology_named_in_the_registry_exists():
     named = {home.rpartition(":")[2] for home in BUILTIN["topology"].values()}
-    pieces = {key for home in (lattices, cliques, drawn, files) for key in home.__all__ if key[0].isupper()}
+    pieces = {key for home in (lattices, cliques, drawn, files, near) for key in home.__all__ if key[0].isupper()}
     assert named == pieces
 
 

@@ -141,6 +141,15 @@ def test_a_constant_is_the_same_everywhere(said):
     np.testing.assert_array_equal(lie(Constant(-2.5), said), np.full((6, 2, 9), -2.5))
 
 
+def test_what_a_constant_spreads_is_drawn_once_and_in_its_interval(said):
+    lies = lie(Constant(15.0, 2.0), said)
+    np.testing.assert_array_equal(lies, np.broadcast_to(lies[0], lies.shape))
+    assert len(np.unique(lies[0])) == 18
+    assert lies.min() >= 15
+    assert lies.max() <= 17
+    np.testing.assert_array_equal(lie(Constant(15.0, 2.0), said, view(round=3)), lies)
+
+
 def test_with_zero_sum_all_messages_of_a_round_cancel():
     x = np.random.default_rng(2).standard_normal((7, 5))
     after, heard = one_round(nx.complete_graph(7), {2: ZeroSum(), 5: ZeroSum()}, x)

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from dmtl.types import Mask, Mat, Vec, View
 
-__all__ = ["Reputation", "inverse", "without_worst"]
+__all__ = ["Comparing", "Reputation", "inverse", "without_worst"]
 
 _WORST = 1e300
 """what a loss counts that is infinite or no number: it stays a number, and is forgiven by nobody"""
 _TINY = 1e-300
+
+
+@runtime_checkable
+class Comparing(Protocol):
+    """A task that takes the losses of several models at once, on the same rows."""
+
+    def losses(self, models: Mat, rng: np.random.Generator | None = None) -> Vec:
+        """``loss`` of each of ``models`` (m, d) on one draw of rows, (m,)."""
 
 
 class Reputation(NamedTuple):
@@ -35,7 +43,11 @@ class Reputation(NamedTuple):
         """Nothing heard of anybody."""
         k = len(view.sources)
         return cls(
-            np.full(1 + k, start), np.zeros(1 + k), np.zeros((k, d), dtype), np.zeros(k), np.zeros(1 + k, np.int64)
+            np.full(1 + k, start),
+            np.full(1 + k, start),
+            np.zeros((k, d), dtype),
+            np.zeros(k),
+            np.zeros(1 + k, np.int64),
         )
 
     def moved(self, here: NDArray[np.intp], words: Mat) -> Vec:
@@ -47,14 +59,15 @@ class Reputation(NamedTuple):
     ) -> Reputation:
         """With this round's ``words`` (m, d) of those in ``here`` (m,), the own ones first; gamma is their share.
 
-        A figure starts with the first that is heard; losses do so where ``anew``.
+        A figure starts with the first that is heard; losses and distances do so where ``anew``.
         """
         first, near = self.heard[here] == 0, here[1:] - 1
         share, heard = np.where(first, 1.0, gamma), self.heard.copy()
         heard[here] += 1
+        begun = share if anew else gamma
         return Reputation(
-            _mixed(self.losses, here, share if anew else gamma, np.minimum(losses, _WORST)),
-            _mixed(self.distances, here, share, distances),
+            _mixed(self.losses, here, begun, np.minimum(losses, _WORST)),
+            _mixed(self.distances, here, begun, distances),
             _mixed(self.centres, near, share[1:, None].astype(words.dtype), words[1:]),
             _mixed(self.spread, near, share[1:], np.where(first[1:], 0.0, self.moved(here, words))),
             heard,

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from dmtl.algorithms.reputation import Reputation, inverse, squares, without_worst
+from dmtl.algorithms.reputation import Comparing, Reputation, inverse, squares, without_worst
 from dmtl.capabilities import Judging
 from dmtl.errors import ConfigError
 from dmtl.schedules import Schedule, check_schedule, rate
@@ -86,7 +86,7 @@ class ResilientMTL:
     warm_up: int | None = None
     """how many words of a neighbour are scored before any is used; left out: 2 / gamma, for other rules than loss 0"""
     start: float | None = None
-    """the accumulated losses before the first, at least 0; left out: the first loss"""
+    """the accumulated losses and distances before the first, at least 0; left out: the first of each"""
     worst: float = 9.0
     """largest loss of this round that is used, in own accumulated losses; 0: any"""
     guard: float = 4.0
@@ -192,6 +192,8 @@ class ResilientMTL:
         with np.errstate(all="ignore"):  # a model that a liar sent may overflow
             if self.score == "held-out":
                 found: Vec = cast(Judging, task).held_out_losses(words).mean(axis=1, dtype=np.float64)
+            elif isinstance(task, Comparing):
+                found = task.losses(words, view.batch()).astype(np.float64)
             else:
                 found = np.array([task.loss(row, view.batch()) for row in words], np.float64)
         found[np.isnan(found)] = np.inf

@@ -89,6 +89,15 @@ class SoftmaxTask:
         """Objective at ``w`` (d,)."""
         return _mean_loss(draw(self.parts.train, self.settings.batch, rng), w) + self.settings.l2 / 2 * float(w @ w)
 
+    def losses(self, models: Mat, rng: np.random.Generator | None = None) -> Vec:
+        """The losses of ``models`` (m, d) on the same rows, (m,)."""
+        x, y = draw(self.parts.train, self.settings.batch, rng)
+        z = np.matmul(x, models.reshape(len(models), x.shape[1], -1))
+        z -= z.max(axis=2, keepdims=True)
+        rows = np.log(np.exp(z).sum(axis=2)) - (z * y).sum(axis=2)
+        found: Vec = rows.mean(axis=1) + self.settings.l2 / 2 * np.vecdot(models, models)
+        return found
+
     def grad(self, w: Vec, rng: np.random.Generator | None = None) -> Vec:
         """X'(P - Y)/m + l2 W, flat (d,), P the rows' class probabilities."""
         return self._gradient(draw(self.parts.train, self.settings.batch, rng), w)
