@@ -56,7 +56,9 @@ def test_every_method_that_takes_late_messages_ends_where_those_who_wait_do(mpir
     assert np.abs(ours - theirs).max() < 1e-4
 
 
-@pytest.mark.parametrize("name", FRESH)
+@pytest.mark.parametrize(
+    "name", [name if name in ("joint-sparse", "pdmm") else pytest.param(name, marks=pytest.mark.slow) for name in FRESH]
+)
 def test_methods_that_need_every_message_are_refused_once(mpirun, tmp_path, name):
     done = mpirun(2, *ASYNC, "--algorithm", name, "--topology", "path", "--out", str(tmp_path / "out"))
     assert done.returncode == 2, done.stderr
