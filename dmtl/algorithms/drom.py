@@ -49,13 +49,11 @@ class DROM:
     on a stream is the model of before they came.
     A rank does not hold Om. v_i (sum_j a_j v_j) of each step is added up, d numbers for all of the past, with the own
     a_i kept as it is now; the others' are as they were at that step. Sums made anew for all the past would take as many
-    vectors as there were steps. On tasks of rank 3 (24 ranks on the complete graph, 400 rows, 40 features, the best of
-    a few step sizes) dual averaging alone is wrong on 17.6 % of the rows, this on 13.7, and with sums made anew it
-    would be 12.3.
-    With a history of R pairs older ones are dropped and their shares go back to I/n: then it is worse, 18.7 with R = 50
-    and 13.8 with R = 200. So the past is kept whole unless one asks for less.
-    g is small for a reason: steps go towards rank one, and the tasks are not of rank one. There 0.02 has 16.9 % and
-    2/(t+2), which needs no choice, 14.8. On a graph where sums take long, steps are few and g may be larger.
+    vectors as there were steps, and would be worth something: the age of the sums costs a part of the gain.
+    With a history of R pairs older ones are dropped and their shares go back to I/n; a short history can be worse than
+    no relation at all. So the past is kept whole unless one asks for less.
+    g is small for a reason: steps go towards rank one, and the tasks are not of rank one. 2/(t+2) needs no choice. On a
+    graph where sums take long, steps are few and g may be larger.
     It has no defence against liars, but for sums=local with a clip: a neighbour's a_j is cut to the length clip |a_i|,
     and as |Om_ji| is at most 1/2, its term in w_i to eta_t (1 + k) clip |a_i| / 2, k the neighbours.
 
