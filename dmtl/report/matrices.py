@@ -74,19 +74,17 @@ def arranged(run: Run) -> tuple[list[int], list[int]]:
 
     Akin are ranks with the same label, and those of one cluster of 'synthetic' data.
     """
-    labels = {rank.rank: rank.label for rank in run.ranks}
+    labels = {rank.rank: rank.label for rank in run.ranks if rank.rank not in run.liars}
+    told = len(set(labels.values())) < len(labels)  # labels that are all different are no groups
     clusters = _clusters(run)
 
     def key(rank: int) -> tuple[bool, int, str]:
         if rank in run.liars:
             return True, 0, ""
-        label = labels.get(rank, "")
-        return False, rank % clusters, "" if label == f"rank {rank}" else label
+        return False, rank % clusters, labels.get(rank, "") if told else ""
 
     order = sorted(range(run.size), key=lambda rank: (*key(rank), rank))
-    honest = [rank for rank in order if rank not in run.liars]
-    named = len({key(rank)[2] for rank in honest}) < len(honest)  # labels that are all different are no groups
-    groups = [key(rank) if named else key(rank)[:2] for rank in order]
+    groups = [key(rank) for rank in order]
     return order, [place for place in range(1, len(order)) if groups[place] != groups[place - 1]]
 
 
