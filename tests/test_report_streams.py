@@ -149,7 +149,7 @@ def test_ranks_of_one_kind_are_side_by_side_and_liars_last(tmp_path: Path) -> No
     run = labelled(tmp_path / "a", numbered, **synthetic, **lie)
     assert arranged(run) == ([0, 2, 4, 1, 5, 3], [3, 5])
     assert arranged(labelled(tmp_path / "b", ["y", "x", "y", "x", "y"])) == ([1, 3, 0, 2, 4], [2])
-    assert arranged(labelled(tmp_path / "c", ["d", "c", "b", "a"])) == ([3, 2, 1, 0], [])
+    assert arranged(labelled(tmp_path / "c", ["d", "c", "b", "a"])) == ([0, 1, 2, 3], [])
     assert arranged(labelled(tmp_path / "d", numbered)) == (list(range(6)), [])
     mixed = {**synthetic, "partition": {"name": "iid"}}
     assert arranged(labelled(tmp_path / "e", numbered, **mixed)) == (list(range(6)), [])
