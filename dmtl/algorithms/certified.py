@@ -16,9 +16,9 @@ from dmtl.consensus.extrema import Largest
 from dmtl.errors import ConfigError
 from dmtl.types import Algorithm, Block, Inbox, Mix, Needs, Task, Vec, View
 
-__all__ = ["EXACT", "CertifiedStop", "State", "parse_stop"]
+__all__ = ["CertifiedStop", "State", "parse_stop"]
 
-EXACT = Needs.FRESH | Needs.UNDIRECTED | Needs.STATIC | Needs.UNSCREENED
+_EXACT = Needs.FRESH | Needs.UNDIRECTED | Needs.STATIC | Needs.UNSCREENED
 """what has to be so that numbers may travel with a method's messages and be averaged exactly"""
 
 _MORE = 2
@@ -76,7 +76,7 @@ class CertifiedStop:
     @property
     def needs(self) -> Needs:
         """The method's and its own."""
-        return self.inner.needs | EXACT
+        return self.inner.needs | _EXACT
 
     def lacks(self, task: Task) -> str:
         """What the bound would need that this task does not have."""

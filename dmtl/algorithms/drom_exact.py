@@ -78,10 +78,8 @@ class Exact:
     def step(self, state: State, inbox: Inbox, mix: Mix, task: Task, view: View) -> State:
         """Hear, turn the relation where a sum is complete, learn, let the next sum set out."""
         state = self._heard(state, inbox, view)
-        w = self.learner.model(state.start, state.relation.pull(state.a), view.round)
-        state = state._replace(a=state.a + self.learner.gradient(w, task, view))
-        x = self.learner.model(state.start, state.relation.pull(state.a), view.round + 1)
-        return self._set_out(state._replace(x=x), view)
+        x, a = self.learner.learnt(state.start, state.a, state.relation.pull, task, view)
+        return self._set_out(state._replace(x=x, a=a), view)
 
     def serve(self, state: State, inbox: Inbox, view: View) -> State:
         """The same without learning."""

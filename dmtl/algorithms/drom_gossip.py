@@ -85,10 +85,8 @@ class Gossip:
     def step(self, state: State, inbox: Inbox, mix: Mix, task: Task, view: View) -> State:
         """Gossip, turn the relation where it is time, learn, and feed what is new to the estimate."""
         state = self._heard(state, inbox, view)
-        w = self.learner.model(state.start, state.relation.pull(state.a), view.round)
-        state = state._replace(a=state.a + self.learner.gradient(w, task, view))
-        x = self.learner.model(state.start, state.relation.pull(state.a), view.round + 1)
-        return self._fed(state._replace(x=x), view)
+        x, a = self.learner.learnt(state.start, state.a, state.relation.pull, task, view)
+        return self._fed(state._replace(x=x, a=a), view)
 
     def serve(self, state: State, inbox: Inbox, view: View) -> State:
         """The same without learning."""

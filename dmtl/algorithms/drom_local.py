@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -75,9 +76,8 @@ class Near:
         """Hear, turn the relation, learn, and tell if it is time."""
         words = np.where(inbox.valid[:, None], inbox.messages[:, 0], state.words)
         state = self._turned(state._replace(words=words), view)
-        w = self.learner.model(state.start, self._pull(state), view.round)
-        state = state._replace(a=state.a + self.learner.gradient(w, task, view))
-        state = state._replace(x=self.learner.model(state.start, self._pull(state), view.round + 1))
+        x, a = self.learner.learnt(state.start, state.a, partial(self._pull, state), task, view)
+        state = state._replace(x=x, a=a)
         return state._replace(said=state.a) if self._tells(state, view) else state
 
     def tell(self, state: State, view: View) -> Mapping[str, Any]:
@@ -93,21 +93,21 @@ class Near:
         moved = float(np.linalg.norm(state.a - state.said))
         return self.threshold is not None and moved > self.threshold * float(np.linalg.norm(state.said))
 
-    def _all(self, state: State) -> Mat:
-        """(1 + k, d) a_i and the neighbours' a_j, none longer than ``clip`` times a_i."""
+    def _all(self, state: State, a: Vec) -> Mat:
+        """(1 + k, d) ``a`` for a_i and the neighbours' a_j, none longer than ``clip`` times that."""
         if self.clip is None:
-            return np.concatenate((state.a[None], state.words))
-        most = self.clip * float(np.linalg.norm(state.a))
-        return np.stack([state.a, *(into_ball(word, most) for word in state.words)])
+            return np.concatenate((a[None], state.words))
+        most = self.clip * float(np.linalg.norm(a))
+        return np.stack([a, *(into_ball(word, most) for word in state.words)])
 
-    def _pull(self, state: State) -> Vec:
+    def _pull(self, state: State, a: Vec) -> Vec:
         """(d,) (1 + k) sum_j Om_ji a_j."""
-        pull: Vec = state.omega[0] @ self._all(state)
+        pull: Vec = state.omega[0] @ self._all(state, a)
         return pull
 
     def _turned(self, state: State, view: View) -> State:
         """Power steps and a Frank-Wolfe step."""
-        rows, v = self._all(state), state.v
+        rows, v = self._all(state, state.a), state.v
         for _ in range(self.power):
             image = v @ rows if v.any() else common(state.a, view)
             v = rows @ image

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
@@ -37,6 +38,11 @@ class DualAveraging:
         if not self.reweighs:
             return task.grad(w, view.batch())
         return cast(Reweighting, task).reweighted_grad(w, self.slopes, view.batch())
+
+    def learnt(self, start: Vec, a: Vec, pull: Callable[[Vec], Vec], task: Task, view: View) -> tuple[Vec, Vec]:
+        """The next model and dual variable, (d,) each, after this round's rows; ``pull`` is of the dual variable."""
+        a = a + self.gradient(self.model(start, pull(a), view.round), task, view)
+        return self.model(start, pull(a), view.round + 1), a
 
     def slopes(self, losses: Vec) -> Vec:
         """phi'(h): p h^(p-1) up to the cap, 0 beyond."""
