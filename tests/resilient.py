@@ -123,6 +123,8 @@ class Oracle:
     score: str = "next-batch"
     """'same-batch' as published, 'lopsided': there, with the own loss before the step"""
     slack: float = 0.0
+    anew: bool = True
+    """whether figures begin anew halfway through the warm-up"""
 
     def run(self, setting: Setting, lie: Lie) -> np.ndarray:
         """(rounds, S, h) squared distances of models to the truth."""
@@ -138,7 +140,7 @@ class Oracle:
             losses = (np.einsum("shp,shlp->shl", x, words) - y[..., None]) ** 2 / 2
             if self.score == "lopsided":
                 losses[:, t, t] = (np.vecdot(x, w) - y) ** 2 / 2
-            known, kept = self._judged(known, words, losses, t)
+            known, kept = self._judged(known, words, losses, t, round + 1)
             w = psi
             if self.rule == "loss" and round >= self.warm_up:
                 a = kept / known[0]
@@ -148,11 +150,13 @@ class Oracle:
             errors[round] = np.sum((w - setting.truth) ** 2, axis=2)
         return errors
 
-    def _judged(self, known: list[np.ndarray], words: np.ndarray, losses: np.ndarray, t: np.ndarray):
+    def _judged(self, known: list[np.ndarray], words: np.ndarray, losses: np.ndarray, t: np.ndarray, heard: int):
         """Accumulated losses, means and spreads of words (S, h, n, ..), and who is kept."""
-        if not known:
+        half = self.warm_up // 2 if self.anew else 0
+        if heard in (1, half + 1):
             known = [losses, words, np.zeros_like(losses)]
-        moved, g = np.sum((words - known[1]) ** 2, axis=3), self.gamma
+        moved = np.sum((words - known[1]) ** 2, axis=3)
+        g = max(self.gamma, 1 / (heard - half if heard > half else heard))
         after = [(1 - g) * old + g * new for old, new in zip(known, (losses, words, moved), strict=True)]
         own = after[0][:, t, t, None]
         kept = after[0] <= (1 + self.slack) * own

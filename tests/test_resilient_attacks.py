@@ -65,6 +65,16 @@ def test_where_all_but_one_lie_the_one_learns_as_well_as_alone(name):
     assert errors.max() < 1.5 * alone(19).max()
 
 
+@pytest.mark.parametrize("value", [0.5, 0.7, 1.0, 2.0])
+def test_a_lie_that_begins_nearer_than_the_own_model_is_not_remembered(value):
+    """Bit for bit as alone among nineteen liars, in all of twenty seeds; not so with all that was said in memory."""
+    setting, lie = Setting(rounds=300, liars=19), partial(constant, value=value)
+    own = Oracle(rule="none").run(setting, lie)
+    assert np.array_equal(Oracle(warm_up=60, **BARE).run(setting, lie), own)
+    if value == 1.0:
+        assert not np.array_equal(Oracle(warm_up=60, anew=False, **BARE).run(setting, lie), own)
+
+
 def test_a_drag_in_small_steps_costs_a_bounded_share():
     """It hides in the noise of losses: a limit of the rule, and no capture."""
     for liars in (5, 19):

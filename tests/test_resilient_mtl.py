@@ -200,7 +200,8 @@ def test_the_other_rules_are_what_they_are_called():
     accumulated = np.zeros(1 + K)
     for round, (before, words, _here, after) in enumerate(rounds(ResilientMTL(rule="distance", gamma=0.3))):
         new = np.sum((words - before.w) ** 2, axis=1)
-        accumulated = 0.7 * accumulated + 0.3 * new if round else new
+        share = max(0.3, 1 / (round + 1))
+        accumulated = (1 - share) * accumulated + share * new
         if round > 1:
             assert np.allclose(after.weights, (1 / accumulated) / (1 / accumulated).sum())
 

@@ -9,7 +9,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from dmtl.types import Mask, Mat, Vec, View
 
-__all__ = ["Comparing", "Reputation", "inverse", "without_worst"]
+__all__ = ["Comparing", "Memory", "Reputation", "inverse", "without_worst"]
 
 _WORST = 1e300
 """what a loss counts that is infinite or no number: it stays a number, and is forgiven by nobody"""
@@ -22,6 +22,16 @@ class Comparing(Protocol):
 
     def losses(self, models: Mat, rng: np.random.Generator | None = None) -> Vec:
         """``loss`` of each of ``models`` (m, d) on one draw of rows, (m,)."""
+
+
+class Memory(NamedTuple):
+    """How figures accumulate: means over all words at first, then a share gamma of the newest word."""
+
+    gamma: float
+    anew: int
+    """after so many words figures begin anew, so that what was said before models were fitted is forgotten"""
+    started: bool
+    """whether losses and distances begin at a given figure instead, and take a share gamma of each word"""
 
 
 class Reputation(NamedTuple):
@@ -54,22 +64,18 @@ class Reputation(NamedTuple):
         """(m - 1,) squared distances of the neighbours' words to the mean of what they said before."""
         return squares(words[1:] - self.centres[here[1:] - 1])
 
-    def after(
-        self, here: NDArray[np.intp], words: Mat, losses: Vec, distances: Vec, gamma: float, anew: bool
-    ) -> Reputation:
-        """With this round's ``words`` (m, d) of those in ``here`` (m,), the own ones first; gamma is their share.
-
-        A figure starts with the first that is heard; losses and distances do so where ``anew``.
-        """
-        first, near = self.heard[here] == 0, here[1:] - 1
-        share, heard = np.where(first, 1.0, gamma), self.heard.copy()
+    def after(self, here: NDArray[np.intp], words: Mat, losses: Vec, distances: Vec, memory: Memory) -> Reputation:
+        """With this round's ``words`` (m, d) of those in ``here`` (m,), the own ones first."""
+        heard, near = self.heard.copy(), here[1:] - 1
         heard[here] += 1
-        begun = share if anew else gamma
+        age = heard[here] - np.where(heard[here] > memory.anew, memory.anew, 0)
+        share = np.maximum(memory.gamma, 1 / age)
+        begun = memory.gamma if memory.started else share
         return Reputation(
             _mixed(self.losses, here, begun, np.minimum(losses, _WORST)),
             _mixed(self.distances, here, begun, distances),
             _mixed(self.centres, near, share[1:, None].astype(words.dtype), words[1:]),
-            _mixed(self.spread, near, share[1:], np.where(first[1:], 0.0, self.moved(here, words))),
+            _mixed(self.spread, near, share[1:], np.where(age[1:] == 1, 0.0, self.moved(here, words))),
             heard,
         )
 

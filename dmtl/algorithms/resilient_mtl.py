@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from dmtl.algorithms.reputation import Comparing, Reputation, inverse, squares, without_worst
+from dmtl.algorithms.reputation import Comparing, Memory, Reputation, inverse, squares, without_worst
 from dmtl.capabilities import Judging
 from dmtl.errors import ConfigError
 from dmtl.schedules import Schedule, check_schedule, rate
@@ -62,11 +62,14 @@ class ResilientMTL:
     rows; without a stream and without mini-batches all rows are in every batch, and that is the score to use.
     'distance-f' judges by A, where its authors keep the last hundred samples.
     The model that is evaluated is psi, since w has not yet learnt from xi: alone, it is stochastic gradient descent.
-    Warm-up: before ``warm_up`` of its words have been scored, a neighbour is not used. Guards: a neighbour with a good
-    name could live on it and say one word of a loss up to 1 / gamma times the own. ``worst`` bounds its loss on this
-    batch; a lie that one row does not see passes that. So ``guard`` bounds how far its words are from the mean of what
-    it said before, in its accumulated squared moves: a good name is that of one place, and it moves slowly. A liar
-    that follows its victim, as 'drag' does, then leaves its own place behind. Both can be left out with 0.
+    Accumulated figures are means of all words until gamma is the larger share, so that no first word weighs much.
+    Warm-up: before ``warm_up`` of its words have been scored, a neighbour is not used; halfway its figures and the own
+    ones begin anew, or a lie would live on that began nearer to the truth than a model that was not fitted yet.
+    Guards: a neighbour with a good name could live on it and say one word of a loss up to 1 / gamma times the own.
+    ``worst`` bounds its loss on this batch; a lie that one row does not see passes that. So ``guard`` bounds how far
+    its words are from the mean of what it said before, in its accumulated squared moves: a good name is that of one
+    place, and it moves slowly. A liar that follows its victim, as 'drag' does, then leaves its own place behind. Both
+    can be left out with 0.
     A loss that is not finite counts 1e300. If the own one is not, nobody is used and nothing is remembered. A neighbour
     that is not heard is absent, and what is known of it rests; late words are scored like others. What a rank's data
     do not see, directions in which its loss is flat, is not bounded.
@@ -86,7 +89,7 @@ class ResilientMTL:
     warm_up: int | None = None
     """how many words of a neighbour are scored before any is used; left out: 2 / gamma, for other rules than loss 0"""
     start: float | None = None
-    """the accumulated losses and distances before the first, at least 0; left out: the first of each"""
+    """the accumulated losses and distances before the first, at least 0; left out: means of all"""
     worst: float = 9.0
     """largest loss of this round that is used, in own accumulated losses; 0: any"""
     guard: float = 4.0
@@ -127,6 +130,10 @@ class ResilientMTL:
         if self.warm_up is not None:
             return self.warm_up
         return ceil(2 / self.gamma) if self.rule == "loss" else 0
+
+    @property
+    def _memory(self) -> Memory:
+        return Memory(self.gamma, self._patience // 2, self.start is not None)
 
     def exposure(self) -> str:
         """Nothing where losses filter; all where distances or nobody does."""
@@ -178,7 +185,7 @@ class ResilientMTL:
         losses = self._losses(words, task, view)
         if not np.isfinite(losses[0]):  # then there is nothing to measure others by
             return state._replace(w=own, weights=alone)
-        known = state.known.after(here, words, losses, squares(words - state.w), self.gamma, self.start is None)
+        known = state.known.after(here, words, losses, squares(words - state.w), self._memory)
         a = self._weights(here, words, losses, state.known, known)
         w = weighted_sum(a[a > 0].astype(own.dtype), words[a > 0])[0] if (a[1:] > 0).any() else own
         weights = np.zeros_like(alone)
