@@ -157,6 +157,11 @@ def test_data_that_cannot_be_made_again_cost_the_regret_and_no_more(
     assert any("no regret, because" in warning and sentence in warning for warning in warnings)
 
 
+def test_a_task_whose_best_model_is_not_known_has_no_regret_and_is_named(tmp_path: Path) -> None:
+    run = read_run(made(tmp_path / "run", data="localisation:rows=40", task="bearing", standardise=False))
+    assert "the best model of 'bearing' in hindsight is not known" in hindsight(run, rows_of(run.honest)).lack
+
+
 def test_wild_numbers_in_the_files_break_nothing(tmp_path: Path) -> None:
     whole = made(tmp_path / "run", **KINDS["least-squares"])
     for wild in (None, float("nan"), float("inf"), -3, 1e300, "many", [1]):

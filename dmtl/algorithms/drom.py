@@ -78,7 +78,7 @@ class DROM:
     period: int = 1
     """tau: a sum sets out, or a_i is told, in every tau-th round only, and old words are repeated in between"""
     rounds: int | None = None
-    """J, rounds of gossip for a power step; left out: 8"""
+    """J, rounds of gossip for a power step; left out: 4"""
     threshold: float | None = None
     """sums=local: a_i is told sooner if it has moved by more than this share of its length; left out: never"""
     clip: float | None = None
@@ -117,5 +117,5 @@ class DROM:
         if self.sums == "exact":
             return Exact(learner, chart, self.power, self.history, self.period)
         if self.sums == "gossip":
-            return Gossip(learner, chart.ranks, self.rounds or 8, self.power, self.history, self.period)
+            return Gossip(learner, chart.ranks, self.rounds or 4, self.power, self.history, self.period)
         return Near(learner, self.power, self.period, self.threshold, self.clip)

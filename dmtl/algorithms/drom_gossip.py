@@ -52,7 +52,7 @@ class Gossip:
 
     learner: DualAveraging
     ranks: int
-    rounds: int = 8
+    rounds: int = 4
     power: int = 1
     history: int = 0
     period: int = 1
