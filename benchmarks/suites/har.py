@@ -1,6 +1,6 @@
 """Thirty people, six activities, up to 29 liars: the second study of Li, Abbas and Koutsoukos.
 
-    python benchmarks/suites/har.py --data FOLDER [--epochs 20] [--seeds 1] [--tune 1] [--mpi]
+    python benchmarks/suites/har.py --data FOLDER [--epochs 50] [--seeds 1] [--tune 1] [--mpi]
 
 FOLDER holds har/har_features561.npz: X (10299, 561), y 0 .. 5 and task 0 .. 29, a person. Everybody hears everybody;
 softmax regression (3372 parameters), mini-batches of 10 and step 0.01, a quarter of each person's rows to test on, in
@@ -98,7 +98,7 @@ def told(settings: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=os.environ.get("DMTL_DATA"), help="the folder of the data sets")
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=50)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--tune", type=int, default=1, help="seeds to choose settings on; 0: none")
     parser.add_argument("--liars", type=int, nargs="+", default=list(LIARS), choices=list(LIARS))
