@@ -16,8 +16,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from dmtl.algorithms.certified import CertifiedStop, parse_stop
-from dmtl.algorithms.streamed import Streamed
 from dmtl.attacks.case import Case
 from dmtl.attacks.told import told
 from dmtl.capabilities import Knowing
@@ -32,7 +30,7 @@ from dmtl.data.split import choose_tasks, share, standardise
 from dmtl.errors import ConfigError
 from dmtl.graphs.common import check_connected
 from dmtl.links import Conditions, parse_joins, parse_link, parse_slow, parse_split
-from dmtl.modes import check_rows, check_stop, check_stream
+from dmtl.modes import check_layers, check_rows, in_mode
 from dmtl.node import Node
 from dmtl.registry import find
 from dmtl.rng import Purpose, stream
@@ -114,6 +112,8 @@ class Plan:
         rushers = [r for r, other in self.lies.items() if other.attack and other.attack.rushing]
         view = self.topology.view(rank, config.seed, getattr(self.task, "batch", 0) > 0, colluders)
         task = self._bound_task(rank)
+        if config.private:
+            check_layers(task, rank, self.config)
         if not lie:
             check_node(self.algorithm, self.screen, task, rank, self.config)
         if config.stream:
@@ -199,14 +199,8 @@ def plan(config: Config, ranks: int = 0) -> Plan:
         byzantine=[_told(group, lie) for group, lie in groups],
         **{kind: describe(kind.replace("_", "-"), piece) for kind, piece in made.items()},
     )
-    if config.stream:
-        check_stream(algorithm, config)
-        algorithm = Streamed(algorithm, config.stream)
-    if config.stop:
-        gap = parse_stop(config.stop)
-        warnings += check_stop(algorithm, conditions, lies, config)
-        algorithm = CertifiedStop(algorithm, charted(), gap)
-    common = (pool, rows, made["task"], tuple(warnings), conditions, changing, features)
+    algorithm, more = in_mode(algorithm, config, conditions, lies, charted)
+    common = (pool, rows, made["task"], (*warnings, *more), conditions, changing, features)
     return Plan(explicit, topology, algorithm, screen, lies, *common)
 
 

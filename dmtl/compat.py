@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from dmtl.algorithms.certified import CertifiedStop
-from dmtl.algorithms.streamed import Streamed
 from dmtl.capabilities import (
     Clipping,
     Curved,
@@ -30,6 +29,7 @@ from dmtl.config import Config
 from dmtl.consensus.chart import Gathering
 from dmtl.errors import CompatibilityError
 from dmtl.links import Conditions
+from dmtl.modes import bare
 from dmtl.screens.piped import Piped
 from dmtl.topology import Topology
 from dmtl.types import Algorithm, Needs, Screen, Task
@@ -141,7 +141,7 @@ def check_node(algorithm: Algorithm[Any], screen: Screen, task: Task, rank: int,
             f"{name!r} needs a task that knows its Hessian and rank {rank}'s {task_name} does not. "
             f"Use the task 'least-squares', 'logistic' or 'softmax'."
         )
-    method = algorithm.inner if isinstance(algorithm, Streamed) else algorithm
+    method = bare(algorithm)
     if isinstance(method, Scoring) and method.needs_held_out and not (rows := _held_out(task)):
         raise CompatibilityError(
             f"{name!r} with score=held-out judges neighbours on held-out rows, and rank {rank} has {rows}. "

@@ -68,6 +68,8 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tr
     """features made of these, the same map on all ranks; None: as they are"""
     stream: int = 0
     """new training rows that a rank sees in each round, in the order of the data; 0: all rows in all rounds"""
+    private: str = ""
+    """layers of the task that stay at home, 'head' or 'hidden2,head'; empty: all parameters are shared"""
     topology: Spec = _piece("ring")
     weights: str = "metropolis"
     time_varying: Spec | None = None
@@ -198,7 +200,7 @@ def identity(config: Config) -> dict[str, Any]:
     plain["link"] = astuple(link if config.asynchronous else replace(link, delay=0.0, jitter=0.0))
     for key in {*HOUSEKEEPING, *_TIMING} - set(_TIMING if config.asynchronous else ()):
         plain.pop(key)
-    for key in ("features", "stream"):
+    for key in ("features", "private", "stream"):
         if not plain[key]:  # a run without is the run that it was before there were any
             plain.pop(key)
     return plain

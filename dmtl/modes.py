@@ -1,19 +1,89 @@
-"""What a method must be able to do to be stopped by a bound, or to learn from a stream: found out before round 0."""
+"""Ways to run a method: on a part of the model, on a stream, until a bound. What that asks of it, before round 0."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
-from dmtl.algorithms.streamed import Serving
-from dmtl.capabilities import Certified, Windowed
+from dmtl.algorithms.certified import CertifiedStop, parse_stop
+from dmtl.algorithms.personal import Personal
+from dmtl.algorithms.streamed import Serving, Streamed
+from dmtl.capabilities import Certified, Layered, Windowed
 from dmtl.config import Config
-from dmtl.consensus.chart import Gathering
-from dmtl.errors import CompatibilityError
+from dmtl.consensus.chart import Chart, Gathering
+from dmtl.errors import CompatibilityError, ConfigError, unknown
 from dmtl.links import Conditions
 from dmtl.types import Algorithm, Needs, Task
 
-__all__ = ["check_rows", "check_stop", "check_stream"]
+__all__ = ["bare", "check_layers", "check_rows", "check_stop", "in_mode"]
+
+
+def in_mode(
+    algorithm: Any,
+    config: Config,
+    conditions: Conditions,
+    liars: Collection[int],
+    charted: Callable[[], Chart],
+) -> tuple[Any, list[str]]:
+    """The method as it is to be run, and warnings, each one sentence."""
+    warnings = []
+    if config.private:
+        _check_private(algorithm, config)
+        algorithm = Personal(algorithm, layers(config))
+    if config.stream:
+        check_stream(algorithm, config)
+        algorithm = Streamed(algorithm, config.stream)
+    if config.stop:
+        gap = parse_stop(config.stop)
+        warnings = check_stop(algorithm, conditions, liars, config)
+        algorithm = CertifiedStop(algorithm, charted(), gap)
+    return algorithm, warnings
+
+
+def bare(algorithm: Any) -> Any:
+    """The method itself."""
+    while isinstance(algorithm, Personal | Streamed):
+        algorithm = algorithm.inner
+    return algorithm
+
+
+def layers(config: Config) -> tuple[str, ...]:
+    """The names of the layers that are private."""
+    return tuple(part.strip() for part in config.private.split(","))
+
+
+def _check_private(algorithm: Algorithm[Any], config: Config) -> None:
+    name = config.algorithm["name"]
+    if algorithm.needs & (Needs.SMOOTH | Needs.PROX | Needs.DUAL | Needs.CURVED) or isinstance(algorithm, Gathering):
+        raise CompatibilityError(
+            f"{name!r} works on the whole of a task, and --private keeps layers at home. "
+            f"Use 'diffusion', 'gradient-tracking' or 'laplacian', or leave out --private."
+        )
+    if getattr(algorithm, "step_size", None) is None:
+        raise CompatibilityError(
+            f"private layers move by the step of the method, and {name!r} was given none. "
+            f"Give it one, {name}:step_size=0.1, or use 'diffusion:step_size=0.1'."
+        )
+    if config.stop:
+        raise CompatibilityError(
+            "--stop is for a convex objective, and --private is for layers. Leave one of them out."
+        )
+    if config.stream and isinstance(algorithm, Serving):
+        raise CompatibilityError(f"{name!r} takes --stream or --private, and not both. Leave one of them out.")
+
+
+def check_layers(task: Task, rank: int, config: Config) -> None:
+    """Check that a rank's task has the layers that are to be private, and others."""
+    private, kind = layers(config), (config.task or {}).get("name", "the task")
+    if not isinstance(task, Layered):
+        raise CompatibilityError(
+            f"--private keeps layers at home, and {kind!r} of rank {rank} has none. Use the task 'mlp' or 'torch'."
+        )
+    for name in private:
+        if name not in task.layers:
+            raise unknown("layer", name, task.layers)
+    if set(private) == set(task.layers):
+        raise ConfigError("--private names all layers, and nothing is left to share. Use the algorithm 'local'.")
 
 
 def check_stop(algorithm: Algorithm[Any], conditions: Conditions, liars: Collection[int], config: Config) -> list[str]:

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from dmtl.capabilities import Ending
+from dmtl.capabilities import Ending, Showing, Starting
 from dmtl.changing import Changing
 from dmtl.errors import DivergedError
 from dmtl.mailbox import CAP, Mailbox, only, per_edge, replaced, swapped
+from dmtl.rng import Purpose, stream
 from dmtl.sums import weighted_sum
 from dmtl.types import Algorithm, Attack, Block, Inbox, Mask, Mat, Mixed, Outbox, Screen, Task, Vec, View
 
@@ -54,11 +55,13 @@ class NodeState(NamedTuple):
 class Mixer:
     """The screen bound to one round's inbox: ``mix(row)``. Lives for one step."""
 
-    __slots__ = ("inbox", "linear", "memory", "node", "sound", "sums", "trusted", "view", "why")
+    __slots__ = ("inbox", "linear", "memory", "model", "node", "sound", "sums", "trusted", "view", "why")
 
     def __init__(self, node: Node, state: NodeState, inbox: Inbox) -> None:
         self.node = node
         self.view = state.view
+        self.model = state.model
+        """the algorithm's state before its step"""
         self.memory = state.memory
         self.inbox = inbox
         self.linear = node.linear
@@ -117,7 +120,7 @@ class Mixer:
             rows, view = rows[np.concatenate(([True], valid))], only(view, valid)
         if own is not None:
             rows = np.concatenate((own[None], rows[1:]))
-        mixed = self.node.screen(rows, view.weights, self.memory[row], self.node.task, view)
+        mixed = self.node.screen(rows, view.weights, self.memory[row], self.node.shown(self.model), view)
         trust = np.zeros(len(valid), self.node.dtype)
         trust[valid] = mixed.trust
         self.memory = (*self.memory[:row], mixed.memory, *self.memory[row + 1 :])
@@ -145,6 +148,7 @@ class Node:
         "rows",
         "rushers",
         "screen",
+        "shows",
         "task",
         "varies",
         "view",
@@ -191,6 +195,8 @@ class Node:
         self.rows = algorithm.message_shape(task)[0]
         self.ends = algorithm if isinstance(algorithm, Ending) else None
         """a method that finds out when it is done"""
+        self.shows = algorithm if isinstance(algorithm, Showing) else None
+        """a method whose messages are vectors of another task"""
         self.ageing = ageing
         self.reach = reach
         self.changing = changing
@@ -214,16 +220,27 @@ class Node:
         return Mailbox(self.view, self.message_shape, self.dtype)
 
     def start(self, x0: Vec | None = None) -> NodeState:
-        """The state before round 0, at the model ``x0`` (d,) or at zero."""
-        x = np.zeros(self.task.dim, self.dtype) if x0 is None else np.asarray(x0, self.dtype)
-        model = self.algorithm.init(x, self.task, self.seen(self.view))
-        memory = tuple(self.screen.init(self.task, self.view) for _ in range(self.message_shape[0]))
-        plot = () if self.attack is None else self.attack.init(self.task, self.view)
+        """The state before round 0, at the model ``x0`` (d,), where the task starts, or at zero."""
+        x = self._first() if x0 is None else x0
+        model = self.algorithm.init(np.asarray(x, self.dtype), self.task, self.seen(self.view))
+        shown = self.shown(model)
+        memory = tuple(self.screen.init(shown, self.view) for _ in range(self.message_shape[0]))
+        plot = () if self.attack is None else self.attack.init(shown, self.view)
         mailbox = self.mailbox()
         mailbox.clear()
         nothing = mailbox.open()
         said = mailbox.edges if self.rushing else None
         return NodeState(self.seen(self.view), model, memory, plot, nothing, (nothing.messages,) * self.reach, said)
+
+    def _first(self) -> Vec:
+        """(d,) the same on all ranks."""
+        if isinstance(self.task, Starting):
+            return self.task.start(stream(self.view.seed, Purpose.START))
+        return np.zeros(self.task.dim, self.dtype)
+
+    def shown(self, model: Any) -> Task:
+        """The task of which messages are vectors; ``model`` is the algorithm's state."""
+        return self.task if self.shows is None else self.shows.shown(model, self.task)
 
     def speak(self, state: NodeState, heard: Inbox) -> tuple[Outbox, NodeState]:
         """What it says this round; a liar has ``heard`` last round's messages, or this round's if it is rushing."""
@@ -232,7 +249,7 @@ class Node:
         if self.attack is None:
             return honest, state
         truth = per_edge(honest, len(state.view.targets), self.message_shape, self.dtype)
-        lies, plot = self.attack(truth, heard, state.attack, self.task, state.view)
+        lies, plot = self.attack(truth, heard, state.attack, self.shown(state.model), state.view)
         return Outbox(honest.own, lies), state._replace(attack=plot, said=lies if self.attack.rushing else None)
 
     def reaching(self, state: NodeState, inbox: Inbox) -> Inbox:

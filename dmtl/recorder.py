@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dmtl.build import Plan
-from dmtl.capabilities import Telling
+from dmtl.capabilities import Predicting, Telling
 from dmtl.node import Node, NodeState
 from dmtl.results import RankLog, portable, read_log, save_state, surroundings, writing
 from dmtl.types import Inbox, Needs
@@ -55,11 +55,11 @@ class Recorder:
 
     def __call__(self, state: NodeState, inbox: Inbox, **more: float) -> dict[str, Any]:
         """Write one evaluation, with whatever else is known of it, and return it."""
-        task, view = self._node.task, state.view
+        task, view, who = self._node.task, state.view, self._node.algorithm
         line = {
             "round": view.round,
             "loss": task.loss(state.x),
-            **task.evaluate(state.x),
+            **(who.evaluate(state.model, task) if isinstance(who, Predicting) else task.evaluate(state.x)),
             "trust": view.trust,
             "verdicts": words(inbox, view.trust, state.why) if view.round else [],
             "age": inbox.age,
@@ -67,7 +67,7 @@ class Recorder:
             "distance": self._distances(inbox) if view.round else [],
             "bytes": self._sent * view.round,
             "seconds": perf_counter() - self._began,
-            **(told.tell(state.model, view) if isinstance(told := self._node.algorithm, Telling) else {}),
+            **(who.tell(state.model, view) if isinstance(who, Telling) else {}),
             **self._bound(state),
             **more,
         }

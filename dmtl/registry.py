@@ -193,6 +193,7 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "least-squares": "dmtl.tasks.least_squares:LeastSquares",
             "logistic": "dmtl.tasks.logistic:Logistic",
             "many": "dmtl.tasks.many:Many",
+            "mlp": "dmtl.tasks.mlp:MLP",
             "softmax": "dmtl.tasks.softmax:Softmax",
         },
         "time-varying": {

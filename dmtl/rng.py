@@ -32,6 +32,7 @@ class Purpose(enum.IntEnum):
     WAKE = 11
     PRIVACY = 12
     FEATURES = 13
+    START = 14
 
 
 def stream(seed: int, purpose: Purpose, rank: int = NETWORK, round: int = 0) -> np.random.Generator:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 import numpy as np
 
-from dmtl.capabilities import Telling, Windowed
+from dmtl.capabilities import Predicting, Showing, Telling, Windowed
 from dmtl.types import Algorithm, Block, Inbox, Mix, Needs, Task, Vec, View
 
 __all__ = ["Online", "Serving", "State", "Streamed"]
@@ -130,6 +130,14 @@ class Streamed:
         more = self.inner.tell(state.inner, view) if isinstance(self.inner, Telling) else {}
         deaf = {"trust": np.full(len(view.sources), np.nan)} if state.over else {}
         return {**state.online.told(), **more, **deaf}
+
+    def evaluate(self, state: State, task: Task) -> Mapping[str, float]:
+        """What the method predicts with."""
+        return self.inner.evaluate(state.inner, task) if isinstance(self.inner, Predicting) else task.evaluate(state.x)
+
+    def shown(self, state: State, task: Task) -> Task:
+        """What the method shows."""
+        return self.inner.shown(state.inner, task) if isinstance(self.inner, Showing) else task
 
     def _shown(self, task: Task, round: int) -> Task:
         return cast(Windowed, task).window(round * self.rows, (round + 1) * self.rows)

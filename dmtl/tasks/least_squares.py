@@ -14,6 +14,7 @@ from dmtl.tasks.linear import (
     check_settings,
     clipped_mean,
     draw,
+    drawn,
     half,
     half_grads,
     judge,
@@ -23,6 +24,7 @@ from dmtl.tasks.linear import (
     second_moment,
     sign_error,
     signs,
+    sum_of,
     weighted_mean,
     windowed,
 )
@@ -131,6 +133,16 @@ class LeastSquaresTask:
         part = draw(self.parts.train, self.settings.batch, rng)
         return weighted_mean(part.x, (part.x @ w - part.y)[:, None], weigh(_row_losses(part, w))) + self.settings.l2 * w
 
+    def weighted_grad(self, w: Vec, weights: Vec, rng: np.random.Generator | None = None) -> Vec:
+        """The gradient at ``w``, each row's part times its own of the ``weights`` (m,); (d,)."""
+        rows = drawn(self.training_rows, self.settings.batch, rng)
+        x, y = self.parts.train.x[rows], self.parts.train.y[rows]
+        return weighted_mean(x, (x @ w - y)[:, None], weights[rows]) + self.settings.l2 * w
+
+    def row_losses(self, models: Mat) -> Mat:
+        """Half squared errors of ``models`` (m, d) on the training rows, (m, rows)."""
+        return judge(self.parts.train, models, _row_losses)
+
     def half_grads(self, pair: Mat, rng: np.random.Generator | None = None) -> Mat:
         """Gradients (2, d) on half 0 of the rows at ``pair[0]`` and on half 1 at ``pair[1]``."""
         return half_grads(self.parts, pair, self.settings.batch, rng, self._gradient)
@@ -189,6 +201,12 @@ class LeastSquaresTask:
         """Figures at ``w``: rmse and r2, or error and loss for two classes."""
         measure = _two_classes if self.classes else _numbers
         return report(self.parts, self.loss(w), lambda part: measure(part, w))
+
+    def blend(self, models: Mat, shares: Vec) -> dict[str, float]:
+        """Figures of the mean prediction of ``models`` (m, d), with ``shares`` (m,): that of their mean."""
+        mean = sum_of(shares, list(models))
+        measure = _two_classes if self.classes else _numbers
+        return report(self.parts, _half_square(self.parts.train, mean), lambda part: measure(part, mean))
 
 
 def _row_losses(part: Part, w: Vec) -> Vec:

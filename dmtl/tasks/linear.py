@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +19,7 @@ __all__ = [
     "check_settings",
     "clipped_mean",
     "draw",
+    "drawn",
     "half",
     "half_grads",
     "judge",
@@ -26,9 +27,11 @@ __all__ = [
     "one_hot",
     "prepare",
     "report",
+    "report_classes",
     "second_moment",
     "sign_error",
     "signs",
+    "sum_of",
     "top_eigenvalue",
     "weighted_mean",
     "windowed",
@@ -107,10 +110,15 @@ def prepare(task: str, data: Dataset, bias: bool, encode: Callable[[Vec], Target
 
 def draw(part: Part, size: int, rng: np.random.Generator | None) -> Part:
     """Draw ``size`` distinct rows, in ascending order; all of them, uncopied, without ``rng`` or with size 0."""
-    if rng is None or not 0 < size < len(part.y):
-        return part
-    rows = np.sort(rng.choice(len(part.y), size, replace=False, shuffle=False))
-    return Part(part.x[rows], part.y[rows])
+    rows = drawn(len(part.y), size, rng)
+    return part if isinstance(rows, slice) else Part(part.x[rows], part.y[rows])
+
+
+def drawn(count: int, size: int, rng: np.random.Generator | None) -> NDArray[np.int64] | slice:
+    """Which of ``count`` rows ``draw`` draws."""
+    if rng is None or not 0 < size < count:
+        return slice(None)
+    return np.sort(rng.choice(count, size, replace=False, shuffle=False))
 
 
 def windowed(parts: Parts, first: int, last: int) -> Parts:
@@ -191,3 +199,22 @@ def report(parts: Parts, train_loss: float, measure: Callable[[Part], Mapping[st
         if len(part.y):
             figures |= {f"{name}_{figure}": value for figure, value in measure(part).items()}
     return figures
+
+
+def sum_of(shares: Vec, predictions: Sequence[Mat]) -> Mat:
+    """Their sum with ``shares`` (m,), in the order of the models."""
+    found: Mat = np.zeros_like(predictions[0])
+    for share, prediction in zip(shares, predictions, strict=True):
+        found += share.astype(found.dtype) * prediction
+    return found
+
+
+def report_classes(parts: Parts, predict: Callable[[Part], Mat]) -> dict[str, float]:
+    """What ``report`` tells, of rows of class probabilities (m, classes); of equal ones the lowest label stands."""
+
+    def measure(part: Part) -> dict[str, float]:
+        share, label = predict(part), part.y.argmax(axis=1)
+        kept = np.maximum(share[np.arange(len(label)), label], np.finfo(share.dtype).tiny)
+        return {"error": float(np.mean(share.argmax(axis=1) != label)), "loss": -float(np.mean(np.log(kept)))}
+
+    return report(parts, measure(parts.train)["loss"], measure)

@@ -15,14 +15,17 @@ from dmtl.tasks.linear import (
     check_settings,
     clipped_mean,
     draw,
+    drawn,
     half,
     half_grads,
     judge,
     misfit,
     prepare,
     report,
+    report_classes,
     sign_error,
     signs,
+    sum_of,
     top_eigenvalue,
     weighted_mean,
     windowed,
@@ -129,6 +132,16 @@ class LogisticTask:
             + self.settings.l2 * w
         )
 
+    def weighted_grad(self, w: Vec, weights: Vec, rng: np.random.Generator | None = None) -> Vec:
+        """The gradient at ``w``, each row's part times its own of the ``weights`` (m,); (d,)."""
+        rows = drawn(self.training_rows, self.settings.batch, rng)
+        x, y = self.parts.train.x[rows], self.parts.train.y[rows]
+        return weighted_mean(x, (-y * _doubt(y * (x @ w)))[:, None], weights[rows]) + self.settings.l2 * w
+
+    def row_losses(self, models: Mat) -> Mat:
+        """log(1 + exp(-y x'w)) of ``models`` (m, d) on the training rows, (m, rows)."""
+        return judge(self.parts.train, models, _row_losses)
+
     def half_grads(self, pair: Mat, rng: np.random.Generator | None = None) -> Mat:
         """Gradients (2, d) on half 0 of the rows at ``pair[0]`` and on half 1 at ``pair[1]``."""
         return half_grads(self.parts, pair, self.settings.batch, rng, self._gradient)
@@ -199,6 +212,16 @@ class LogisticTask:
     def evaluate(self, w: Vec) -> dict[str, float]:
         """Figures at ``w``: error and loss."""
         return report(self.parts, self.loss(w), lambda part: _measure(part, w))
+
+    def blend(self, models: Mat, shares: Vec) -> dict[str, float]:
+        """Figures of the mean of the probabilities that ``models`` (m, d) give, with ``shares`` (m,)."""
+
+        def mean(part: Part) -> Mat:
+            first = sum_of(shares, [_doubt(part.x @ w) for w in models])
+            return np.stack((first, 1 - first), axis=1)
+
+        train, held_out, test = (part._replace(y=np.stack((part.y < 0, part.y > 0), axis=1)) for part in self.parts[:3])
+        return report_classes(Parts(train, held_out, test, None), mean)
 
 
 def _doubt(margin: Vec) -> Vec:

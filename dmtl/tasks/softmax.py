@@ -14,6 +14,7 @@ from dmtl.tasks.linear import (
     check_settings,
     clipped_mean,
     draw,
+    drawn,
     half,
     half_grads,
     judge,
@@ -21,6 +22,8 @@ from dmtl.tasks.linear import (
     one_hot,
     prepare,
     report,
+    report_classes,
+    sum_of,
     top_eigenvalue,
     weighted_mean,
     windowed,
@@ -135,6 +138,16 @@ class SoftmaxTask:
             + self.settings.l2 * w
         )
 
+    def weighted_grad(self, w: Vec, weights: Vec, rng: np.random.Generator | None = None) -> Vec:
+        """The gradient at ``w``, each row's part times its own of the ``weights`` (m,); (d,)."""
+        rows = drawn(self.training_rows, self.settings.batch, rng)
+        x, y = self.parts.train.x[rows], self.parts.train.y[rows]
+        return weighted_mean(x, _probabilities(_scores(x, w)) - y, weights[rows]) + self.settings.l2 * w
+
+    def row_losses(self, models: Mat) -> Mat:
+        """Cross-entropies of ``models`` (m, d) on the training rows, (m, rows)."""
+        return judge(self.parts.train, models, _row_losses)
+
     def half_grads(self, pair: Mat, rng: np.random.Generator | None = None) -> Mat:
         """Gradients (2, d) on half 0 of the rows at ``pair[0]`` and on half 1 at ``pair[1]``."""
         return half_grads(self.parts, pair, self.settings.batch, rng, self._gradient)
@@ -187,6 +200,14 @@ class SoftmaxTask:
     def evaluate(self, w: Vec) -> dict[str, float]:
         """Figures at ``w``: error and loss."""
         return report(self.parts, self.loss(w), lambda part: _measure(part, w))
+
+    def blend(self, models: Mat, shares: Vec) -> dict[str, float]:
+        """Figures of the mean of the probabilities that ``models`` (m, d) give, with ``shares`` (m,)."""
+
+        def mean(part: Part) -> Mat:
+            return sum_of(shares, [_probabilities(_scores(part.x, w)) for w in models])
+
+        return report_classes(self.parts, mean)
 
 
 def _scores(x: Mat, w: Vec) -> Mat:

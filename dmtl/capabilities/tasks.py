@@ -1,37 +1,30 @@
-"""What a task, a screen or an attack may offer or ask for beyond its protocol; asked for by ``isinstance``."""
+"""What a task may offer beyond its protocol; asked for by ``isinstance``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal, Protocol, runtime_checkable
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
 
-from dmtl.types import Mat, Task, Vec, View
+from dmtl.types import Mat, Task, Vec
 
 __all__ = [
-    "Certified",
     "Clipping",
     "Convex",
     "Counted",
     "Curved",
     "Dual",
-    "Ending",
-    "Enduring",
-    "Exposed",
     "Halving",
     "Judging",
-    "Knowing",
-    "Limited",
-    "Merging",
+    "Layer",
+    "Layered",
     "Proximable",
     "Reweighting",
-    "Scoring",
     "Sharing",
     "Smooth",
-    "Telling",
-    "Unruly",
+    "Starting",
+    "Weighted",
     "Windowed",
 ]
 
@@ -61,56 +54,6 @@ class Reweighting(Protocol):
         """The gradient at ``w``, each row's part times what ``weigh`` makes of the rows' losses (m,); (d,).
 
         These losses are without the ridge, which is left as it is.
-        """
-
-
-@runtime_checkable
-class Certified(Protocol):
-    """An algorithm whose ranks can bound how far the network's objective is above its least."""
-
-    def lacks(self, task: Task) -> str:
-        """What such a bound would need that this task, or a setting, does not have; empty where there is one."""
-
-    def certificate(self, state: Any, task: Task, view: View) -> float:
-        """This rank's term, after a round in which all were heard; the sum of all ranks' terms is the bound.
-
-        Infinite where nothing is known yet.
-        """
-
-    def vouched(self, state: Any) -> Vec:
-        """(d,) the model that the term is of: that of now, or the one that was told in the last round."""
-
-
-@runtime_checkable
-class Ending(Protocol):
-    """An algorithm that finds out by itself when it is done; all ranks do so in the same round."""
-
-    def over(self, state: Any) -> bool:
-        """Whether it is done."""
-
-    def bound(self, state: Any) -> float:
-        """How far the objective is above its least, at most, as far as is known; infinite where nothing is."""
-
-
-@runtime_checkable
-class Enduring(Protocol):
-    """An algorithm that needs fresh messages and yet says what losing some does to it; others are taken to suffer."""
-
-    @property
-    def endures_loss(self) -> bool:
-        """Whether it ends in the same place, as long as messages keep coming over every link."""
-
-
-@runtime_checkable
-class Exposed(Protocol):
-    """An algorithm that says itself what a liar can do to it.
-
-    One that asks no screen and does not say is taken to have no defence.
-    """
-
-    def exposure(self) -> str:
-        """What no screen and no rule of its own bounds, and the way out: the end of a sentence that begins with its
-        name; empty where there is no such thing.
         """
 
 
@@ -221,67 +164,6 @@ class Sharing(Protocol):
 
 
 @runtime_checkable
-class Knowing(Protocol):
-    """A screen that asks for more than rows and weights; one that does not have this asks for neither."""
-
-    @property
-    def needs_held_out(self) -> bool:
-        """Whether its task has to be ``Judging``, with rows to judge on."""
-
-    @property
-    def needs_liars(self) -> bool:
-        """Whether ``view.colluders`` has to name the Byzantine ranks: an oracle, to compare with."""
-
-
-@runtime_checkable
-class Scoring(Protocol):
-    """An algorithm that judges models itself, perhaps on own data that its task's loss never saw."""
-
-    @property
-    def needs_held_out(self) -> bool:
-        """Whether its task has to be ``Judging``, with rows to judge on."""
-
-
-@runtime_checkable
-class Telling(Protocol):
-    """An algorithm that knows more than a model: what it writes into the rank files at each evaluation."""
-
-    def tell(self, state: Any, view: View) -> Mapping[str, Any]:
-        """Numbers or arrays by name."""
-
-
-@runtime_checkable
-class Unruly(Protocol):
-    """An attack that breaks the rules of messages where a transport has any; elsewhere its words are all there is."""
-
-    @property
-    def protocol(self) -> Literal["in step", "breaks off"]:
-        """Whether it then goes on as if nothing had happened, or has nothing more to do with that target."""
-
-    def wire(self, words: Mat) -> Iterator[NDArray[Any]]:
-        """What travels in place of ``words`` (f, d) that say nothing, message by message."""
-
-
-@runtime_checkable
-class Limited(Protocol):
-    """A screen whose work grows so fast with neighbours that it does not take any number."""
-
-    def most_neighbours(self) -> int:
-        """Most neighbours among which it does what it promises in bearable time."""
-
-
-@runtime_checkable
-class Merging(Protocol):
-    """A pre-screen that makes fewer rows of several neighbours'; a screen's answer is carried back to its members."""
-
-    def left(self, neighbours: int) -> int:
-        """How many rows besides the own one come out of that many; more of more."""
-
-    def groups(self, neighbours: int, view: View) -> NDArray[np.intp]:
-        """(k,) into which of these rows each neighbour goes in this round."""
-
-
-@runtime_checkable
 class Windowed(Protocol):
     """A task that can be shown its training rows a few at a time, as a stream."""
 
@@ -295,4 +177,54 @@ class Windowed(Protocol):
     def surprise(self, w: Vec) -> tuple[float, float]:
         """At ``w``: the mean loss of a training row, without a ridge, and the share of rows that are taken for another
         class; for numbers the mean squared error.
+        """
+
+
+class Layer(NamedTuple):
+    """One named part of a parameter vector."""
+
+    where: slice
+    """which of the parameters"""
+    shape: tuple[int, ...]
+    """as what they are used: the last axis is that of outputs"""
+
+
+@runtime_checkable
+class Layered(Protocol):
+    """A task whose vector has named parts, one after the other and without gaps."""
+
+    @property
+    def layers(self) -> Mapping[str, Layer]:
+        """The parts by name, in the order of the vector; the same on all ranks that exchange them."""
+
+
+@runtime_checkable
+class Starting(Protocol):
+    """A task whose models must not begin at zero."""
+
+    def start(self, rng: np.random.Generator) -> Vec:
+        """A first model (d,); ranks that draw alike get the same one, without which averages of models mean nothing."""
+
+
+@runtime_checkable
+class Weighted(Protocol):
+    """A task that takes weights for its training rows, and predicts by several models at once: for mixtures."""
+
+    @property
+    def training_rows(self) -> int:
+        """How many rows there are, m."""
+
+    def row_losses(self, models: Mat) -> Mat:
+        """The loss of each of ``models`` (k, d) on each training row, without a ridge, (k, m)."""
+
+    def weighted_grad(self, w: Vec, weights: Vec, rng: np.random.Generator | None = None) -> Vec:
+        """The gradient (d,) at ``w`` of the mean of ``weights`` (m,) times the rows' losses, and of the ridge.
+
+        With ``rng`` the mean is over a batch, as in ``grad``.
+        """
+
+    def blend(self, models: Mat, shares: Vec) -> Mapping[str, float]:
+        """Figures as of ``evaluate``, of the predictor whose prediction is the mean of those of ``models`` (k, d).
+
+        ``shares`` (k,) sum to one. Of classes it is the mean of probabilities.
         """

@@ -1,0 +1,53 @@
+"""What a piece may offer or ask for beyond its protocol; asked for by ``isinstance``."""
+
+from dmtl.capabilities.methods import Certified, Ending, Enduring, Exposed, Predicting, Scoring, Showing, Telling
+from dmtl.capabilities.others import Knowing, Limited, Merging, Unruly
+from dmtl.capabilities.tasks import (
+    Clipping,
+    Convex,
+    Counted,
+    Curved,
+    Dual,
+    Halving,
+    Judging,
+    Layer,
+    Layered,
+    Proximable,
+    Reweighting,
+    Sharing,
+    Smooth,
+    Starting,
+    Weighted,
+    Windowed,
+)
+
+__all__ = [
+    "Certified",
+    "Clipping",
+    "Convex",
+    "Counted",
+    "Curved",
+    "Dual",
+    "Ending",
+    "Enduring",
+    "Exposed",
+    "Halving",
+    "Judging",
+    "Knowing",
+    "Layer",
+    "Layered",
+    "Limited",
+    "Merging",
+    "Predicting",
+    "Proximable",
+    "Reweighting",
+    "Scoring",
+    "Sharing",
+    "Showing",
+    "Smooth",
+    "Starting",
+    "Telling",
+    "Unruly",
+    "Weighted",
+    "Windowed",
+]
