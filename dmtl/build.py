@@ -30,7 +30,7 @@ from dmtl.data.split import choose_tasks, share, standardise
 from dmtl.errors import ConfigError
 from dmtl.graphs.common import check_connected
 from dmtl.links import Conditions, parse_joins, parse_link, parse_slow, parse_split
-from dmtl.modes import check_layers, check_rows, in_mode
+from dmtl.modes import as_shared, check_layers, check_rows, in_mode
 from dmtl.node import Node
 from dmtl.registry import find
 from dmtl.rng import Purpose, stream
@@ -137,8 +137,8 @@ class Plan:
 
     @cached_property
     def _known_task(self) -> Callable[[int], Any]:
-        """Any rank's task, bound once for all who ask."""
-        return cache(self._bound_task)
+        """Any rank's task, bound once for all who ask: what messages are vectors of."""
+        return cache(lambda rank: as_shared(self._bound_task(rank), self.config))
 
     @cached_property
     def _gathered(self) -> Sequence[Algorithm[Any]]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from dmtl.algorithms.certified import CertifiedStop, parse_stop
-from dmtl.algorithms.personal import Personal
+from dmtl.algorithms.personal import Personal, starting
 from dmtl.algorithms.streamed import Serving, Streamed
 from dmtl.capabilities import Certified, Layered, Windowed
 from dmtl.config import Config
@@ -15,7 +15,7 @@ from dmtl.errors import CompatibilityError, ConfigError, unknown
 from dmtl.links import Conditions
 from dmtl.types import Algorithm, Needs, Task
 
-__all__ = ["bare", "check_layers", "check_rows", "check_stop", "in_mode"]
+__all__ = ["as_shared", "bare", "check_layers", "check_rows", "check_stop", "in_mode"]
 
 
 def in_mode(
@@ -52,6 +52,11 @@ def layers(config: Config) -> tuple[str, ...]:
     return tuple(part.strip() for part in config.private.split(","))
 
 
+def as_shared(task: Any, config: Config) -> Any:
+    """A rank's task as others may suppose it: private layers are where they start."""
+    return starting(task, layers(config), config.seed) if config.private else task
+
+
 def _check_private(algorithm: Algorithm[Any], config: Config) -> None:
     name = config.algorithm["name"]
     if algorithm.needs & (Needs.SMOOTH | Needs.PROX | Needs.DUAL | Needs.CURVED) or isinstance(algorithm, Gathering):
@@ -59,6 +64,8 @@ def _check_private(algorithm: Algorithm[Any], config: Config) -> None:
             f"{name!r} works on the whole of a task, and --private keeps layers at home. "
             f"Use 'diffusion', 'gradient-tracking' or 'laplacian', or leave out --private."
         )
+    if config.stream and isinstance(algorithm, Serving):
+        raise CompatibilityError(f"{name!r} takes --stream or --private, and not both. Leave one of them out.")
     if getattr(algorithm, "step_size", None) is None:
         raise CompatibilityError(
             f"private layers move by the step of the method, and {name!r} was given none. "

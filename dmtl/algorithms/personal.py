@@ -8,11 +8,12 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from dmtl.capabilities import Judging, Layer, Layered, Predicting, Telling
+from dmtl.capabilities import Halving, Judging, Layer, Layered, Predicting, Starting, Telling
+from dmtl.rng import Purpose, stream
 from dmtl.schedules import Schedule, rate
 from dmtl.types import Algorithm, Block, Inbox, Mat, Mix, Needs, Task, Vec, View
 
-__all__ = ["Personal", "Shared", "State"]
+__all__ = ["Personal", "Shared", "State", "starting"]
 
 
 class Cut(NamedTuple):
@@ -97,8 +98,28 @@ class Shared:
 
     def held_out_losses(self, models: Mat) -> Mat:
         """Of the shared parts of ``models`` (m, q) with the own private part, (m, rows)."""
-        whole = np.array([self.cut.whole(row, self.private) for row in models]).reshape(len(models), self.cut.dim)
-        return cast(Judging, self.task).held_out_losses(whole)
+        return cast(Judging, self.task).held_out_losses(self._whole(models))
+
+    def half_grads(self, pair: Mat, rng: np.random.Generator | None = None) -> Mat:
+        """On both halves of the rows, (2, q); 0 where the task has no halves."""
+        if not isinstance(self.task, Halving):
+            return np.zeros_like(pair)
+        return np.array([taken(row, self.cut.shared) for row in self.task.half_grads(self._whole(pair), rng)])
+
+    def half_losses(self, models: Mat, which: int) -> Mat:
+        """Of the shared parts of ``models`` (m, q), (m, rows); no rows where the task has no halves."""
+        if not isinstance(self.task, Halving):
+            return np.zeros((len(models), 0))
+        return self.task.half_losses(self._whole(models), which)
+
+    def _whole(self, models: Mat) -> Mat:
+        return np.array([self.cut.whole(row, self.private) for row in models]).reshape(len(models), self.cut.dim)
+
+
+def starting(task: Task, names: tuple[str, ...], seed: int) -> Shared:
+    """The shared part of a task whose private layers are where a run of that seed starts."""
+    x = task.start(stream(seed, Purpose.START)) if isinstance(task, Starting) else np.zeros(task.dim)
+    return Shared(task, names, taken(x, Cut.of(task, names).private))
 
 
 class State(NamedTuple):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from dmtl.algorithms.reputation import Comparing
-from dmtl.capabilities import Curved, Halving, Judging, Proximable, Smooth
+from dmtl.capabilities import Curved, Halving, Judging, Layered, Proximable, Smooth
 from dmtl.data.pool import Dataset
 from dmtl.errors import ConfigError
 from dmtl.registry import find, names
@@ -58,12 +58,14 @@ def kinds(name: str) -> list[int]:
     return found
 
 
-LINEAR = sorted({*names("task")} - SPECIAL)
-CASES = [(name, classes) for name in LINEAR for classes in kinds(name)]
+USUAL = sorted({*names("task")} - SPECIAL)
+CASES = [(name, classes) for name in USUAL for classes in kinds(name)]
+CONVEX = [case for case in CASES if not isinstance(build(case[0], make(case[1])), Layered)]
 SMOOTH = [case for case in CASES if isinstance(build(case[0], make(case[1])), Smooth)]
 PROXIMABLE = [case for case in CASES if isinstance(build(case[0], make(case[1])), Proximable)]
 CURVED = [case for case in CASES if isinstance(build(case[0], make(case[1])), Curved)]
 every = pytest.mark.parametrize(("name", "classes"), CASES)
+convex = pytest.mark.parametrize(("name", "classes"), CONVEX)
 smooth = pytest.mark.parametrize(("name", "classes"), SMOOTH)
 proximable = pytest.mark.parametrize(("name", "classes"), PROXIMABLE)
 rhos = st.floats(-3, 3).map(lambda exponent: 10.0**exponent)
@@ -88,7 +90,7 @@ def slope(task: Any, w: Any, seed: int | None) -> Any:
     return np.array([(loss(w + e) - loss(w - e)) / 2e-6 for e in 1e-6 * np.eye(task.dim)])
 
 
-@pytest.mark.parametrize("name", LINEAR)
+@pytest.mark.parametrize("name", USUAL)
 def test_every_task_accepts_some_data_and_refuses_others_in_a_sentence_with_its_name(name: str) -> None:
     accepted = kinds(name)
     assert accepted
@@ -97,7 +99,7 @@ def test_every_task_accepts_some_data_and_refuses_others_in_a_sentence_with_its_
             build(name, make(classes))
 
 
-@pytest.mark.parametrize("name", LINEAR)
+@pytest.mark.parametrize("name", USUAL)
 @pytest.mark.parametrize("wrong", [{"l2": -0.1}, {"l2": math.nan}, {"l2": math.inf}, {"batch": -1}])
 def test_settings_out_of_range_are_refused_with_name_and_value(name: str, wrong: dict[str, float]) -> None:
     ((field, value),) = wrong.items()
@@ -150,7 +152,7 @@ def test_a_mini_batch_has_distinct_rows_and_follows_its_stream(name: str, classe
     assert len(each) == 6
 
 
-@every
+@convex
 @given(data=st.data())
 @few
 def test_the_loss_is_l2_strongly_convex_in_all_parameters(name: str, classes: int, data: Any) -> None:
@@ -162,7 +164,7 @@ def test_the_loss_is_l2_strongly_convex_in_all_parameters(name: str, classes: in
     assert task.loss(share * u + (1 - share) * v) <= chord - dent + 1e-10 * (1 + chord)
 
 
-@every
+@convex
 @given(data=st.data())
 @few
 def test_the_gradient_supports_the_loss_from_below_with_curvature_l2(name: str, classes: int, data: Any) -> None:
@@ -287,7 +289,7 @@ def test_rows_that_are_not_there_have_no_figures(name: str, classes: int, prefix
     assert left.keys() < figures.keys()
 
 
-@every
+@convex
 def test_the_bias_is_a_feature_of_ones_put_last(name: str, classes: int) -> None:
     data = make(classes)
     parts = {field: np.column_stack([getattr(data, field), np.ones(len(getattr(data, field)))]) for field in FEATURES}
