@@ -118,6 +118,7 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "features": {
             "polynomial": "dmtl.data.features:Polynomial",
             "rbf": "dmtl.data.features:RBF",
+            "stumps": "dmtl.data.stumps:Stumps",
         },
         "partition": {
             "dirichlet": "dmtl.data.partition:Dirichlet",
@@ -189,6 +190,7 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
         },
         "task": {
             "bearing": "dmtl.tasks.bearing:Bearing",
+            "gp-features": "dmtl.tasks.gp_features:GPFeatures",
             "hinge": "dmtl.tasks.hinge:Hinge",
             "least-squares": "dmtl.tasks.least_squares:LeastSquares",
             "logistic": "dmtl.tasks.logistic:Logistic",

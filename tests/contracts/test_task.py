@@ -21,8 +21,8 @@ from dmtl.registry import find, names
 P = 3
 L2 = 0.05
 FEATURES = ("x", "held_x", "test_x")
-SPECIAL = {"bearing"}
-"""reads one layout of columns and has no ridge; it has tests of its own"""
+SPECIAL = {"bearing", "gp-features"}
+"""without a ridge to set, and one layout of columns or features of their own; they have tests of their own"""
 few = settings(max_examples=50, deadline=None)
 
 
