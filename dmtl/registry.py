@@ -121,8 +121,10 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
         },
         "partition": {
             "dirichlet": "dmtl.data.partition:Dirichlet",
+            "dirichlet-groups": "dmtl.data.skews:DirichletGroups",
             "iid": "dmtl.data.partition:IID",
             "natural": "dmtl.data.partition:Natural",
+            "quantity-skew": "dmtl.data.skews:QuantitySkew",
             "shards": "dmtl.data.partition:Shards",
         },
         "penalty": {
