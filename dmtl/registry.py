@@ -189,6 +189,10 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "ubar": "dmtl.screens.ubar:UBAR",
             "w-msr": "dmtl.screens.w_msr:WMSR",
         },
+        "shift": {
+            "noise": "dmtl.data.shift:Noise",
+            "rotation": "dmtl.data.shift:Rotation",
+        },
         "task": {
             "bearing": "dmtl.tasks.bearing:Bearing",
             "hinge": "dmtl.tasks.hinge:Hinge",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -113,7 +114,7 @@ def sizes(alpha: float, ranks: int, seed: int, pool: Pool | None = None, least: 
 def test_sizes_spread_more_as_alpha_falls() -> None:
     spread = [np.mean([sizes(alpha, 8, seed).std() for seed in range(20)]) for alpha in (1e6, 10.0, 1.0, 0.1, 0.01)]
     assert spread[0] < 1
-    assert all(2 * one < other for one, other in zip(spread[:3], spread[1:], strict=False))
+    assert all(2 * one < other for one, other in pairwise(spread[:4]))
     assert spread[3] < spread[4] <= np.sqrt(7) * 120 + 1  # one rank with all that is above 5 rows each
 
 
