@@ -112,6 +112,7 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "file": "dmtl.data.file:File",
             "hsb82": "dmtl.data.schools:Hsb82",
             "localisation": "dmtl.data.localisation:Localisation",
+            "mixture": "dmtl.data.mixture:Mixture",
             "synthetic": "dmtl.data.synthetic:Synthetic",
             "watch": "dmtl.data.watch:Watch",
         },
