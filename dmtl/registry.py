@@ -113,6 +113,7 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "hsb82": "dmtl.data.schools:Hsb82",
             "localisation": "dmtl.data.localisation:Localisation",
             "mixture": "dmtl.data.mixture:Mixture",
+            "multi-mnist": "dmtl.data.multi_mnist:MultiMNIST",
             "synthetic": "dmtl.data.synthetic:Synthetic",
             "watch": "dmtl.data.watch:Watch",
         },
