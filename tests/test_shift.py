@@ -158,6 +158,14 @@ def test_a_run_from_the_command_line_says_it_in_its_files(tmp_path: Path) -> Non
     assert 'angles = "0x180"' in (tmp_path / "out" / "config.toml").read_text("utf-8")
 
 
+def test_a_report_does_not_take_shifted_data_for_the_same(tmp_path: Path) -> None:
+    words = ["run", "--data", "synthetic:rows=20,features=9", "--ranks", "4", "--rounds", "3", "-q"]
+    for folder, more in (("alone", ["--algorithm", "local"]), ("seen", ["--shift", "noise"])):
+        assert CliRunner().invoke(cli, [*words, *more, "--out", str(tmp_path / folder)]).exit_code == 0
+    done = CliRunner().invoke(cli, ["report", str(tmp_path / "alone"), str(tmp_path / "seen"), "--json"])
+    assert "differ in shift: their errors are not of the same data" in done.output
+
+
 # refusals
 
 

