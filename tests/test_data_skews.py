@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from dmtl.data.pool import Pool
 from dmtl.data.skews import DirichletGroups, QuantitySkew
 from dmtl.errors import ConfigError
+from dmtl.rng import Purpose, stream
 
 
 def make(classes: int = 10, each: int = 100, group: int = 1) -> Pool:
@@ -147,6 +148,28 @@ def test_every_alpha_has_a_split_with_enough_on_each_rank(
     got = sizes(alpha, ranks, seed, make(group=group), least)
     assert got.min() >= least
     assert got.sum() == 1000
+
+
+@given(
+    largest=st.integers(1, 12),
+    ranks=st.integers(1, 6),
+    alpha=st.sampled_from([0.1, 1.0, 50.0]),
+    seed=st.integers(0, 999),
+)
+@settings(deadline=None, max_examples=60)
+def test_sizes_are_met_to_within_the_largest_group(largest: int, ranks: int, alpha: float, seed: int) -> None:
+    counts = np.random.default_rng(seed).integers(1, largest + 1, 150)
+    m = int(counts.sum())
+    pool = Pool(np.zeros((m, 1)), np.zeros(m), np.zeros(m, dtype=np.int64), np.repeat(np.arange(150), counts))
+    rng = stream(seed, Purpose.PARTITION)
+    rng.permutation(150)
+    part = rng.dirichlet(np.full(ranks, alpha))
+    first = np.array([5, 5 + largest])[:, None]  # what each rank has before the parts are dealt lies between these
+    low, high = first + part * (m - ranks * first[::-1])
+    got = sizes(alpha, ranks, seed, pool)
+    assert (got > low - largest - 1).all()
+    assert (got < high + largest + 1).all()
+    assert got.min() >= 5
 
 
 def test_too_few_rows_for_all_are_refused_in_a_sentence() -> None:

@@ -85,7 +85,7 @@ def _turned(angle: float, x: Mat) -> Mat:
     if angle % 90 == 0:
         turned = np.rot90(images, int(angle // 90) % 4, axes=(1, 2))
     else:
-        turned = ndimage.rotate(images, angle, axes=(2, 1), reshape=False, order=1, mode="nearest")
+        turned = ndimage.rotate(images, angle, axes=(1, 2), reshape=False, order=1, mode="nearest")
     return np.ascontiguousarray(turned).reshape(x.shape)
 
 
