@@ -25,7 +25,7 @@ from dmtl.config import Config, Liars
 from dmtl.consensus.chart import Charted, Gathering, chart
 from dmtl.data.features import mapped
 from dmtl.data.partition import task_count
-from dmtl.data.pool import Borrowing, Dataset, Poison, Pool
+from dmtl.data.pool import Borrowing, Dataset, Poison, Pool, Shift
 from dmtl.data.split import choose_tasks, share, standardise
 from dmtl.errors import ConfigError
 from dmtl.graphs.common import check_connected
@@ -75,6 +75,8 @@ class Plan:
     """which links are in use in a round; None: all in all"""
     features: Callable[[Mat], Mat] | None
     """the map of rows that all ranks have in common; None: rows stay as they are"""
+    shift: Shift | None
+    """what each rank's features suffer in its own way"""
 
     @cached_property
     def data_identity(self) -> str:
@@ -101,6 +103,7 @@ class Plan:
     def _true_data(self, rank: int) -> Dataset:
         config = self.config
         data = share(self.pool, self.rows[rank], config.test, config.held_out, config.seed, rank)
+        data = self.shift.shifted(data, rank, self.topology.size, config.seed) if self.shift else data
         return standardise(data) if config.standardise else data
 
     def node(self, rank: int) -> Node:
@@ -173,7 +176,7 @@ def plan(config: Config, ranks: int = 0) -> Plan:
     graph = made["topology"].graph(ranks, config.seed)
     check_connected(graph, f"topology {config.topology['name']!r}")
     topology = Topology(graph, find("weights", config.weights)(graph))
-    for kind in ("time_varying", "features"):
+    for kind in ("time_varying", "features", "shift"):
         if getattr(config, kind):
             made[kind] = make(kind.replace("_", "-"), getattr(config, kind))
     changing = Changing(graph, config.weights, made["time_varying"], config.seed) if config.time_varying else None
@@ -200,7 +203,7 @@ def plan(config: Config, ranks: int = 0) -> Plan:
         **{kind: describe(kind.replace("_", "-"), piece) for kind, piece in made.items()},
     )
     algorithm, more = in_mode(algorithm, config, conditions, lies, charted)
-    common = (pool, rows, made["task"], (*warnings, *more), conditions, changing, features)
+    common = (pool, rows, made["task"], (*warnings, *more), conditions, changing, features, made.get("shift"))
     return Plan(explicit, topology, algorithm, screen, lies, *common)
 
 

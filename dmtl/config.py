@@ -17,7 +17,7 @@ from dmtl.specs import Spec, parse, parse_chain
 
 __all__ = ["Config", "Liars", "combine", "digest", "identity", "load", "read_file", "to_toml"]
 
-PIECES = ("data", "features", "task", "partition", "topology", "time_varying", "algorithm")
+PIECES = ("data", "shift", "features", "task", "partition", "topology", "time_varying", "algorithm")
 HOUSEKEEPING = (
     *("name", "out", "overwrite", "transport", "ranks", "trace", "force"),
     *("checkpoint_every", "on_failure", "patience", "stall_warn", "slow", "pace"),
@@ -64,6 +64,8 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tr
     """share of the training groups kept for tuning and for screens that judge by data, which take 0.3 if it is 0"""
     standardise: bool = True
     """each rank scales its features by its own training rows"""
+    shift: Spec | None = None
+    """a change of features that each rank has in its own way; None: none"""
     features: Spec | None = None
     """features made of these, the same map on all ranks; None: as they are"""
     stream: int = 0
@@ -200,7 +202,7 @@ def identity(config: Config) -> dict[str, Any]:
     plain["link"] = astuple(link if config.asynchronous else replace(link, delay=0.0, jitter=0.0))
     for key in {*HOUSEKEEPING, *_TIMING} - set(_TIMING if config.asynchronous else ()):
         plain.pop(key)
-    for key in ("features", "private", "stream"):
+    for key in ("features", "private", "shift", "stream"):
         if not plain[key]:  # a run without is the run that it was before there were any
             plain.pop(key)
     return plain

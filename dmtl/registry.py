@@ -112,6 +112,8 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "file": "dmtl.data.file:File",
             "hsb82": "dmtl.data.schools:Hsb82",
             "localisation": "dmtl.data.localisation:Localisation",
+            "mixture": "dmtl.data.mixture:Mixture",
+            "multi-mnist": "dmtl.data.multi_mnist:MultiMNIST",
             "synthetic": "dmtl.data.synthetic:Synthetic",
             "watch": "dmtl.data.watch:Watch",
         },
@@ -122,8 +124,10 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
         },
         "partition": {
             "dirichlet": "dmtl.data.partition:Dirichlet",
+            "dirichlet-groups": "dmtl.data.skews:DirichletGroups",
             "iid": "dmtl.data.partition:IID",
             "natural": "dmtl.data.partition:Natural",
+            "quantity-skew": "dmtl.data.skews:QuantitySkew",
             "shards": "dmtl.data.partition:Shards",
         },
         "penalty": {
@@ -187,6 +191,10 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "tv": "dmtl.screens.tv:TV",
             "ubar": "dmtl.screens.ubar:UBAR",
             "w-msr": "dmtl.screens.w_msr:WMSR",
+        },
+        "shift": {
+            "noise": "dmtl.data.shift:Noise",
+            "rotation": "dmtl.data.shift:Rotation",
         },
         "task": {
             "bearing": "dmtl.tasks.bearing:Bearing",

@@ -211,7 +211,19 @@ def test_a_first_value_needs_no_key_and_hyphens_are_underscores():
 
 @pytest.mark.parametrize(
     "kind",
-    ["algorithm", "attack", "data", "features", "partition", "poison", "pre-screen", "screen", "task", "topology"],
+    [
+        "algorithm",
+        "attack",
+        "data",
+        "features",
+        "partition",
+        "poison",
+        "pre-screen",
+        "screen",
+        "shift",
+        "task",
+        "topology",
+    ],
 )
 def test_every_registered_piece_is_a_frozen_dataclass_that_describes_itself(kind):
     assert names(kind) == sorted(names(kind))

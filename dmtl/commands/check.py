@@ -161,7 +161,7 @@ def _run_lines(job: Plan, shares: Sequence[Share]) -> list[Line]:
     warnings = [warning.replace("forced: ", "refused without --force: ") for warning in job.warnings]
     if len({share.message for share in shares}) > 1:
         warnings.append("messages differ in shape between ranks, which cannot talk then. Give all the same features.")
-    keys = ("data", "partition", "features", "task", "algorithm")
+    keys = ("data", "partition", "shift", "features", "task", "algorithm")
     names = {key: getattr(config, key) for key in keys}
     return [
         Line("ranks", len(shares), str(len(shares))),

@@ -31,6 +31,9 @@ _OPTIONS = [
         help="Override one setting: --set algorithm.step_size=0.1.",
     ),
     click.option("--data", metavar=_PIECE, help="Whose data; a user's own: file:PATH."),
+    click.option(
+        "--shift", metavar=_PIECE, help="A change of features that differs from rank to rank: rotation, noise."
+    ),
     click.option("--features", metavar=_PIECE, help="Features made of the data's, for kernels; left out: as they are."),
     click.option("--task", metavar=_PIECE, help="Loss; left out, it follows from the data."),
     click.option("--tasks", metavar="LIST", help="Which natural tasks to take, such as 0-7 or 0,3,5-9."),

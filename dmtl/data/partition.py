@@ -14,7 +14,7 @@ from dmtl.errors import ConfigError
 from dmtl.rng import Purpose, stream
 from dmtl.types import Vec
 
-__all__ = ["IID", "Dirichlet", "Natural", "Shards", "task_count"]
+__all__ = ["DRAWS", "IID", "Dirichlet", "Natural", "Rows", "Shards", "collect", "groups_of", "task_count"]
 
 Rows = NDArray[np.int64]
 DRAWS = 100
@@ -26,7 +26,7 @@ def task_count(pool: Pool) -> int:
     return int(pool.task.max(initial=-1)) + 1
 
 
-def _groups(pool: Pool) -> tuple[list[Rows], Vec]:
+def groups_of(pool: Pool) -> tuple[list[Rows], Vec]:
     """The rows of each group, ascending, and the target of each group's first row."""
     _, first, inverse = np.unique(pool.group, return_index=True, return_inverse=True)
     order = np.argsort(inverse, kind="stable")
@@ -34,7 +34,7 @@ def _groups(pool: Pool) -> tuple[list[Rows], Vec]:
     return np.split(order, ends[:-1]), pool.y[first]
 
 
-def _collect(groups: list[Rows], shares: Sequence[Rows]) -> list[Rows]:
+def collect(groups: list[Rows], shares: Sequence[Rows]) -> list[Rows]:
     """Rows of each rank, ascending, from the numbers of its groups."""
     return [np.sort(np.concatenate([groups[g] for g in share])) for share in shares]
 
@@ -85,7 +85,7 @@ class IID:
 
     def assign(self, pool: Pool, ranks: int, seed: int) -> list[Rows]:
         """Shuffle by ``seed`` and deal out."""
-        groups, _ = _groups(pool)
+        groups, _ = groups_of(pool)
         _enough("iid", len(groups), ranks, f"Start at most {len(groups)} ranks.")
         shares: list[list[int]] = [[] for _ in range(ranks)]
         loads = [(0, rank) for rank in range(ranks)]
@@ -93,7 +93,7 @@ class IID:
             load, rank = loads[0]
             shares[rank].append(int(g))
             heapq.heapreplace(loads, (load + len(groups[g]), rank))
-        return _collect(groups, [np.array(share) for share in shares])
+        return collect(groups, [np.array(share) for share in shares])
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +123,13 @@ class Dirichlet:
         """Draw by ``seed``."""
         if not pool.classes:
             raise ConfigError("partition 'dirichlet' divides classes, and the data are for regression. Choose iid.")
-        groups, label = _groups(pool)
+        groups, label = groups_of(pool)
         sizes = np.array([len(rows) for rows in groups])
         rng = stream(seed, Purpose.PARTITION)
         for _ in range(DRAWS):
             owner = self._draw(label, ranks, rng)
             if np.bincount(owner, weights=sizes, minlength=ranks).min() >= self.least:
-                return _collect(groups, [np.flatnonzero(owner == rank) for rank in range(ranks)])
+                return collect(groups, [np.flatnonzero(owner == rank) for rank in range(ranks)])
         raise ConfigError(
             f"partition 'dirichlet' with alpha={self.alpha} left one of {ranks} ranks with fewer than "
             f"least={self.least} rows in each of {DRAWS} draws. Raise alpha, lower least, or start fewer ranks."
@@ -165,9 +165,9 @@ class Shards:
 
     def assign(self, pool: Pool, ranks: int, seed: int) -> list[Rows]:
         """Deal the shards by ``seed``."""
-        groups, label = _groups(pool)
+        groups, label = groups_of(pool)
         count = ranks * self.per_rank
         _enough("shards", len(groups), count, "Lower per_rank or start fewer ranks.")
         shards = np.array_split(np.argsort(label, kind="stable"), count)
         dealt = stream(seed, Purpose.PARTITION).permutation(count).reshape(ranks, self.per_rank)
-        return _collect(groups, [np.concatenate([shards[s] for s in hand]) for hand in dealt])
+        return collect(groups, [np.concatenate([shards[s] for s in hand]) for hand in dealt])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dmtl.types import Mask, Mat, Vec
 
-__all__ = ["Borrowing", "Data", "Dataset", "FeatureMap", "Origin", "Partition", "Poison", "Pool"]
+__all__ = ["Borrowing", "Data", "Dataset", "FeatureMap", "Origin", "Partition", "Poison", "Pool", "Shift"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,13 @@ class FeatureMap(Protocol):
 
     def drawn(self, columns: int, seed: int) -> Callable[[Mat], Mat]:
         """The map of rows (m, columns) to rows (m, q); raises ConfigError where q is beyond what it takes."""
+
+
+class Shift(Protocol):
+    """A change of features that each rank has in its own way, in its test rows too: another sensor, another angle."""
+
+    def shifted(self, data: Dataset, rank: int, ranks: int, seed: int) -> Dataset:
+        """The data of rank ``rank`` of ``ranks`` under its change; raises ConfigError where they have not the form."""
 
 
 class Poison(Protocol):

@@ -20,7 +20,7 @@ __all__ = ["HEADLINES", "compare", "metric", "summarise"]
 HEADLINES = ("test_error", "test_rmse", "test_loss")
 """the metric that a run is judged by is the first of these that its ranks report"""
 
-DATA = ("data", "tasks", "partition", "test", "held_out", "standardise", "seed", "ranks")
+DATA = ("data", "tasks", "partition", "shift", "test", "held_out", "standardise", "seed", "ranks")
 """settings that two runs must share before their errors are of the same people, rows and split"""
 
 
