@@ -113,7 +113,7 @@ def experiments(n: int):
     for features in ("rbf:count=10", "polynomial"):
         yield {**base, "algorithm": "dinuzzo", "features": features}
     yield {**base, "task": "least-squares:batch=3"}
-    perceptron = {**base, "data": "synthetic:rows=40,features=5,classes=3", "task": "mlp:hidden=4x3,batch=5"}
+    perceptron = {**base, "task": "mlp:hidden=4x3,batch=5"}
     for algorithm in ("diffusion:step_size=0.1", "resilient-mtl:gamma=0.5,warm_up=2"):
         yield {**perceptron, "algorithm": algorithm, "private": "head", "dtype": "float32"}
     yield {**base, "stream": 2, "algorithm": "laplacian:step_size=0.1/sqrt(t)"}
