@@ -54,6 +54,8 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
     "collaborative in pairs": ("collaborative", {"gossip": True}),
     "dada from the start": ("dada", {"pace": 1, "warm_up": 0}),
     "diffusion with momentum": ("diffusion", {"momentum": 0.5}),
+    "fedavg-gossip of several steps": ("fedavg-gossip", {"steps": 3, "momentum": 0.5}),
+    "fedprox-gossip of several steps": ("fedprox-gossip", {"steps": 3, "strength": 1.0}),
     "gradient-tracking with a leak and a cap": ("gradient-tracking", {"leak": 0.1, "cap": 1.0}),
     "dmtc-joint of two tasks": ("dmtc-joint", {"tasks": 2, "relearn": 3, "step_size": 0.3}),
     "dadmm of a penalty": ("dadmm", {"penalty": Rows(0.0)}),
