@@ -146,8 +146,8 @@ def test_many_steps_drift_to_the_mean_of_the_own_minimisers_and_the_proximal_ter
         assert np.linalg.norm(residual) * strength < 1e-6
         held.append(np.linalg.norm(found[0] - best))
     assert held[0] < drift[-1]
-    assert held[1] < 0.3 * held[0]
-    assert held[2] < 0.15 * held[1]
+    assert held[1] < 0.5 * held[0]
+    assert held[2] < 0.27 * held[1]
 
 
 def test_a_falling_step_removes_the_drift():
