@@ -57,6 +57,7 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "nids": "dmtl.algorithms.nids:NIDS",
             "pairwise-gossip": "dmtl.algorithms.pairwise_gossip:PairwiseGossip",
             "pdmm": "dmtl.algorithms.pdmm:PDMM",
+            "pfedme": "dmtl.algorithms.pfedme:PFedMe",
             "pg-extra": "dmtl.algorithms.proximal_extra:ProximalExtra",
             "pmtl": "dmtl.algorithms.pmtl:PMTL",
             "private-coordinate-descent": "dmtl.algorithms.coordinate_descent:PrivateCoordinateDescent",

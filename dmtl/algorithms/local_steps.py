@@ -13,7 +13,7 @@ from dmtl.errors import ConfigError
 from dmtl.schedules import Schedule, step_size
 from dmtl.types import Task, Vec, View
 
-__all__ = ["Gradient", "Training", "check_training", "descent", "steps_of"]
+__all__ = ["Gradient", "Training", "check_training", "descent", "near", "steps_of"]
 
 Gradient = Callable[[Vec, np.random.Generator | None], Vec]
 """(w, rng) -> the direction to descend against; each call with the same generator draws the next batch"""
@@ -42,13 +42,7 @@ class Training(NamedTuple):
         if not mu:
             return w
         count = steps_of(task, view, self.epochs, self.steps)
-        return descent(self._gradient(w, task), w, view.batch(ahead), mu, count, self.momentum)
-
-    def _gradient(self, anchor: Vec, task: Task) -> Gradient:
-        if not (self.pull or self.weight_decay):
-            return task.grad
-        pull, decay = self.pull, self.weight_decay
-        return lambda w, rng: task.grad(w, rng) + pull * (w - anchor) + decay * w
+        return descent(near(task, w, self.pull, self.weight_decay), w, view.batch(ahead), mu, count, self.momentum)
 
 
 def steps_of(task: Task, view: View, epochs: int, steps: int | None) -> int:
@@ -56,6 +50,13 @@ def steps_of(task: Task, view: View, epochs: int, steps: int | None) -> int:
     if steps is not None:
         return steps
     return epochs * (task.batches if view.stochastic and isinstance(task, Batched) else 1)
+
+
+def near(task: Task, anchor: Vec, pull: float, decay: float = 0.0) -> Gradient:
+    """The gradient of the task's loss + pull / 2 |w - anchor|^2 + decay / 2 |w|^2; the task's own where both are 0."""
+    if not (pull or decay):
+        return task.grad
+    return lambda w, rng: task.grad(w, rng) + pull * (w - anchor) + decay * w
 
 
 def descent(

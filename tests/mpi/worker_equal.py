@@ -65,6 +65,7 @@ ALGORITHMS = (
     "mean-regularised:engine=extra",
     "network-lasso:strength=0.1",
     "pdmm",
+    "pfedme:steps=2,local_rounds=2",
     "shared-subspace:rank=2,warm_up=4",
     "mocha:passes=0.5,least=0.1,drop=0.2",
     "pmtl",
