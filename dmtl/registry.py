@@ -27,6 +27,7 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "central-pnopt": "dmtl.algorithms.central_pnopt:CentralPNOPT",
             "central-sparsa": "dmtl.algorithms.central_sparsa:CentralSpaRSA",
             "clustered": "dmtl.algorithms.clustered:ClusteredMTL",
+            "clustered-fl": "dmtl.algorithms.clustered_fl:ClusteredFL",
             "collaborative": "dmtl.algorithms.collaborative:Collaborative",
             "dada": "dmtl.algorithms.dada:Dada",
             "dadmm": "dmtl.algorithms.dadmm:DADMM",

@@ -51,6 +51,7 @@ SUBLINEAR = {"drom", "drom by gossip", "drom of the neighbours", "frank-wolfe"}
 """those whose error falls as 1 / rounds, too slowly to be seen to vanish"""
 
 VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
+    "clustered-fl that parts": ("clustered-fl", {"tol1": 9.0, "tol2": 0.1, "steps": 2}),
     "collaborative in pairs": ("collaborative", {"gossip": True}),
     "dada from the start": ("dada", {"pace": 1, "warm_up": 0}),
     "diffusion with momentum": ("diffusion", {"momentum": 0.5}),

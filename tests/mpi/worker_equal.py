@@ -48,6 +48,7 @@ ALGORITHMS = (
     "gradient-tracking",
     "clustered",
     "hierarchical",
+    "clustered-fl:tol1=9.0,tol2=0.1",
     "joint-sparse",
     "relationship",
     "relationship:form=lifted",
