@@ -69,6 +69,7 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "shared-subspace": "dmtl.algorithms.shared_subspace:SharedSubspace",
             "smtl": "dmtl.algorithms.smtl:SMTL",
             "trace-norm": "dmtl.algorithms.trace_norm:TraceNorm",
+            "uncertainty-weighted": "dmtl.algorithms.uncertainty_weighted:UncertaintyWeighted",
         },
         "attack": {
             "alie": "dmtl.attacks.alie:ALIE",

@@ -79,6 +79,7 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
     "trace-norm, factorised": ("trace-norm", {"form": "factorised", "strength": 0.0}),
     "pg-extra of a penalty": ("pg-extra", {"penalty": RobustFeatures(0.0, 0.0)}),
     "laplacian-diffusion of three hops": ("laplacian-diffusion", {"polynomial": "0.2 0 0.1"}),
+    "uncertainty-weighted by gradients": ("uncertainty-weighted", {"learn": "gradient"}),
     "private-coordinate-descent, some asleep": ("private-coordinate-descent", {"wake": 0.5}),
 }
 """settings that make another method of one"""

@@ -58,6 +58,7 @@ ALGORITHMS = (
     "trace-norm",
     "trace-norm:form=lifted,engine=pg-extra",
     "trace-norm:form=factorised,rank=2",
+    "uncertainty-weighted:learn=gradient",
     "nids:penalty=(robust:low_rank=0.1)",
     "pg-extra:penalty=(clustered:k=2)",
     "extra",
