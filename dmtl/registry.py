@@ -51,6 +51,7 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "laplacian": "dmtl.algorithms.laplacian:Laplacian",
             "laplacian-diffusion": "dmtl.algorithms.laplacian_diffusion:LaplacianDiffusion",
             "local": "dmtl.algorithms.local:Local",
+            "many-task-hierarchy": "dmtl.algorithms.many_task_hierarchy:ManyTaskHierarchy",
             "mean-regularised": "dmtl.algorithms.mean_regularised:MeanRegularised",
             "mocha": "dmtl.algorithms.mocha:MOCHA",
             "model-propagation": "dmtl.algorithms.model_propagation:ModelPropagation",

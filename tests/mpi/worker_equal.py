@@ -64,6 +64,7 @@ ALGORITHMS = (
     "extra",
     "dadmm:penalty=(l1:strength=0.01),common=true",
     "dirty:engine=dadmm",
+    "many-task-hierarchy:order=1-0",
     "mean-regularised:engine=extra",
     "network-lasso:strength=0.1",
     "pdmm",
