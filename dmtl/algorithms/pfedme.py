@@ -32,8 +32,8 @@ class PFedMe:
     Update: w_k = sum_l a_lk w_l;  theta_k+ = theta_k after ``steps`` gradient steps on f_k + strength / 2 |. - w_k|^2;
     w_k+ = w_k - eta strength (w_k - theta_k+), a gradient step on F_k, and eta strength is the ``share``. The last two
     are made ``local_rounds`` times between two averages. Averages are the screen's, so any screen takes their place.
-    strength -> 0 learns alone; for strength -> infinity all have one model. Summed over all w, this is
-    'mean-regularised', whose limit is exact on every graph; here tasks need no proximal map, and screens apply.
+    strength -> 0 learns alone; for strength -> infinity all have one model. The problem is that of 'mean-regularised',
+    whose limit is exact on every graph; here screens apply, and tasks that are not convex.
     On a complete graph with one local round the limit solves the problem exactly, at any share. On others, and with
     more local rounds, a constant share leaves a distance to it that falls with the share; a schedule removes it.
     theta_k is within |grad f_k(w_k)| / strength of w_k for a convex f_k. If f_k is mu-strongly convex, what moves w_k
