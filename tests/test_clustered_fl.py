@@ -95,7 +95,7 @@ def test_several_groups_part_one_after_the_other_as_with_a_server(rule, steps):
     tasks = grouped(groups)
     made = ClusteredFL(0.05, 0.2, rule, steps=steps, step_size=0.2)
     seen = set()
-    for rounds in (*range(1, 30, 2), 80):
+    for rounds in (*range(1, 24, 3), 60):
         states = simulate(network(COMPLETE, made, tasks), rounds)
         seen.add(len(np.unique(clusters(states), axis=0)))
         assert np.allclose(models(states), served(tasks, rounds, 0.05, 0.2, 0.2, steps, rule), rtol=0, atol=1e-12)

@@ -39,9 +39,8 @@ def directed(graph: nx.DiGraph, made, tasks):
     return [Node(topology.view(rank, 0, False, ()), tasks[rank], made, Average()) for rank in range(len(graph))]
 
 
-@pytest.mark.parametrize("strength", [0.3, 5.0])
+@pytest.mark.parametrize(("strength", "steps"), [(0.3, 1), (5.0, 4)])
 @pytest.mark.parametrize("graph", ["ring", "star", "random", "path"])
-@pytest.mark.parametrize("steps", [1, 4])
 def test_it_ends_where_training_one_task_after_the_other_does(graph, strength, steps):
     here, tasks = {**GRAPHS, "path": PATH}[graph], quadratics(8)
     made = ManyTaskHierarchy(strength, steps=steps)
