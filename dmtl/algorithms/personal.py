@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from dmtl.capabilities import Halving, Judging, Layer, Layered, Predicting, Starting, Telling
+from dmtl.capabilities import Batched, Halving, Judging, Layer, Layered, Predicting, Starting, Telling
 from dmtl.rng import Purpose, stream
 from dmtl.schedules import Schedule, rate
 from dmtl.types import Algorithm, Block, Inbox, Mat, Mix, Needs, Task, Vec, View
@@ -90,6 +90,11 @@ class Shared:
     def evaluate(self, w: Vec) -> Mapping[str, float]:
         """The whole model's figures."""
         return self.task.evaluate(self.cut.whole(w, self.private))
+
+    @property
+    def batches(self) -> int:
+        """How many mini-batches make an epoch; 1 where the task does not say."""
+        return self.task.batches if isinstance(self.task, Batched) else 1
 
     @property
     def held_out_rows(self) -> int:

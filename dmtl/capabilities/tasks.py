@@ -10,6 +10,7 @@ import numpy as np
 from dmtl.types import Mat, Task, Vec
 
 __all__ = [
+    "Batched",
     "Clipping",
     "Convex",
     "Counted",
@@ -55,6 +56,15 @@ class Reweighting(Protocol):
 
         These losses are without the ridge, which is left as it is.
         """
+
+
+@runtime_checkable
+class Batched(Protocol):
+    """A task that knows how many of its mini-batches make an epoch."""
+
+    @property
+    def batches(self) -> int:
+        """ceil(training rows / rows per batch); 1 where a batch is all rows."""
 
 
 @runtime_checkable

@@ -8,7 +8,7 @@ import numpy as np
 
 from dmtl.data.pool import Dataset
 from dmtl.errors import ConfigError
-from dmtl.tasks.linear import Part, Parts, check_settings, draw, judge, misfit, prepare, report, windowed
+from dmtl.tasks.linear import Part, Parts, batch_count, check_settings, draw, judge, misfit, prepare, report, windowed
 from dmtl.types import Mat, Vec
 
 __all__ = ["Bearing", "BearingTask"]
@@ -90,6 +90,11 @@ class BearingTask:
         (x, d) = draw(self.parts.train, self.settings.batch, rng)
         away: Vec = w - (x[:, 2:] + d[:, None] * x[:, :2]).mean(axis=0)
         return away
+
+    @property
+    def batches(self) -> int:
+        """How many mini-batches make an epoch."""
+        return batch_count(self.training_rows, self.settings.batch)
 
     @property
     def training_rows(self) -> int:

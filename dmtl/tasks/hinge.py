@@ -12,6 +12,7 @@ from dmtl.data.pool import Dataset
 from dmtl.tasks.linear import (
     Part,
     Parts,
+    batch_count,
     check_settings,
     clipped_mean,
     draw,
@@ -82,6 +83,11 @@ class HingeTask:
     def strong_convexity(self) -> float:
         """Modulus of the loss: l2."""
         return self.settings.l2
+
+    @property
+    def batches(self) -> int:
+        """How many mini-batches make an epoch."""
+        return batch_count(self.training_rows, self.settings.batch)
 
     @property
     def training_rows(self) -> int:

@@ -16,6 +16,7 @@ from dmtl.types import Mask, Mat, Vec
 __all__ = [
     "Part",
     "Parts",
+    "batch_count",
     "check_settings",
     "clipped_mean",
     "draw",
@@ -119,6 +120,11 @@ def drawn(count: int, size: int, rng: np.random.Generator | None) -> NDArray[np.
     if rng is None or not 0 < size < count:
         return slice(None)
     return np.sort(rng.choice(count, size, replace=False, shuffle=False))
+
+
+def batch_count(count: int, size: int) -> int:
+    """How many batches of ``size`` rows make an epoch of ``count``; 1 with size 0."""
+    return -(-count // size) if size else 1
 
 
 def windowed(parts: Parts, first: int, last: int) -> Parts:

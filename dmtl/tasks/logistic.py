@@ -12,6 +12,7 @@ from dmtl.data.pool import Dataset
 from dmtl.tasks.linear import (
     Part,
     Parts,
+    batch_count,
     check_settings,
     clipped_mean,
     draw,
@@ -103,6 +104,11 @@ class LogisticTask:
     def _gradient(self, part: Part, w: Vec) -> Vec:
         x, y = part
         return x.T @ (-y * _doubt(y * (x @ w))) / len(y) + self.settings.l2 * w
+
+    @property
+    def batches(self) -> int:
+        """How many mini-batches make an epoch."""
+        return batch_count(self.training_rows, self.settings.batch)
 
     @property
     def training_rows(self) -> int:

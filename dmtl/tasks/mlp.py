@@ -15,6 +15,7 @@ from dmtl.errors import ConfigError
 from dmtl.tasks.linear import (
     Part,
     Parts,
+    batch_count,
     check_settings,
     drawn,
     half,
@@ -177,6 +178,11 @@ class MLPTask:
     def row_losses(self, models: Mat) -> Mat:
         """The losses of ``models`` (m, d) on the training rows, (m, rows)."""
         return judge(self.parts.train, models, self._row_losses)
+
+    @property
+    def batches(self) -> int:
+        """How many mini-batches make an epoch."""
+        return batch_count(self.training_rows, self.settings.batch)
 
     @property
     def training_rows(self) -> int:
