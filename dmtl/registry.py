@@ -49,6 +49,8 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "laplacian-diffusion": "dmtl.algorithms.laplacian_diffusion:LaplacianDiffusion",
             "local": "dmtl.algorithms.local:Local",
             "mean-regularised": "dmtl.algorithms.mean_regularised:MeanRegularised",
+            "mgda": "dmtl.algorithms.mgda:MGDA",
+            "mgda-ub": "dmtl.algorithms.mgda:MGDAUB",
             "mocha": "dmtl.algorithms.mocha:MOCHA",
             "model-propagation": "dmtl.algorithms.model_propagation:ModelPropagation",
             "network-lasso": "dmtl.algorithms.network_lasso:NetworkLasso",

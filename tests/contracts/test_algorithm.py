@@ -60,6 +60,8 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
     "drom by gossip": ("drom", {"sums": "gossip", "g": 0.1, "rounds": 2, "history": 3}),
     "drom of the neighbours": ("drom", {"sums": "local", "g": 0.1, "clip": 1.0}),
     "extra of a penalty": ("extra", {"penalty": Mean(0.3)}),
+    "mgda by sketches": ("mgda", {"form": "sketch", "m": 2}),
+    "mgda of neighbourhoods": ("mgda", {"form": "neighbourhood"}),
     "nids of a penalty": ("nids", {"penalty": LowRank(0.0)}),
     "nids of two copies": ("nids", {"penalty": SquaredNuclear(0.0)}),
     "pdmm with a cap": ("pdmm", {"cap": 0.3}),
