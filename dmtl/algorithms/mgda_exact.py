@@ -97,10 +97,8 @@ class ExactMGDA:
             return state
         cached = np.concatenate((state.cached, state.least.x[None, 2:]))
         who = np.append(state.who, rank)
-        weights, shortest = closest(cached)
-        alpha = np.zeros(self.chart.ranks)
-        alpha[who] = weights
-        state = state._replace(who=who, cached=cached, shortest=shortest, alpha=alpha)
+        _, shortest = closest(cached)
+        state = state._replace(who=who, cached=cached, shortest=shortest)
         slope = float(state.g.astype(np.float64) @ shortest)
         return state._replace(least=Least.start(slope, view.rank, state.g))
 
@@ -114,6 +112,8 @@ class ExactMGDA:
     def _moved(self, state: State, task: Task, view: View) -> State:
         """A step along the direction, and the first flood of the next."""
         rate = step(self.step_size, view.round, state.steep)
+        alpha = np.zeros(self.chart.ranks)
+        alpha[state.who], _ = closest(state.cached)
         x = state.x - state.x.dtype.type(rate) * state.shortest
         g = task.grad(x, view.batch(1))
         return state._replace(
@@ -123,6 +123,7 @@ class ExactMGDA:
             cached=state.cached[:0],
             shortest=np.zeros_like(x),
             least=self._first(g, view),
+            alpha=alpha,
             length=float(np.linalg.norm(state.shortest)),
             steps=state.steps + 1,
         )

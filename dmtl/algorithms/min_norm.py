@@ -73,11 +73,11 @@ def _within(gram: Mat, alpha: Vec, low: int) -> Vec:
         share = float((alpha[wrong] / (alpha[wrong] - goal[wrong])).min()) if (alpha[wrong] > 0).all() else 0.0
         alpha = np.maximum((1 - share) * alpha + share * goal, 0)
         out = wrong & (alpha <= _ROUNDING)
-        if not out.any():
-            return alpha / alpha.sum()
         alpha[out] = 0
+        alpha /= alpha.sum()
         inside &= ~out
-        alpha = alpha / alpha.sum()
+        if not out.any():
+            return alpha
 
 
 def _affine(gram: Mat) -> Vec:
@@ -89,5 +89,5 @@ def _affine(gram: Mat) -> Vec:
         found: Vec = np.linalg.solve(bordered, ones)
     except np.linalg.LinAlgError:  # vectors that are averages of each other
         found = np.linalg.lstsq(bordered, ones)[0]
-    found /= found.sum()
-    return found
+    weights: Vec = found / found.sum()
+    return weights

@@ -64,6 +64,10 @@ ALGORITHMS = (
     "network-lasso:strength=0.1",
     "pdmm",
     "shared-subspace:rank=2,warm_up=4",
+    "mgda",
+    "mgda:form=neighbourhood",
+    "mgda:form=sketch,m=4",
+    "mgda-ub:m=4",
     "mocha:passes=0.5,least=0.1,drop=0.2",
     "pmtl",
     "model-propagation:full_rows=10",
@@ -114,7 +118,7 @@ def experiments(n: int):
         yield {**base, "algorithm": "dinuzzo", "features": features}
     yield {**base, "task": "least-squares:batch=3"}
     perceptron = {**base, "data": "synthetic:rows=40,features=5,classes=3", "task": "mlp:hidden=4x3,batch=5"}
-    for algorithm in ("diffusion:step_size=0.1", "resilient-mtl:gamma=0.5,warm_up=2"):
+    for algorithm in ("diffusion:step_size=0.1", "mgda-ub:step_size=0.1", "resilient-mtl:gamma=0.5,warm_up=2"):
         yield {**perceptron, "algorithm": algorithm, "private": "head", "dtype": "float32"}
     yield {**base, "stream": 2, "algorithm": "laplacian:step_size=0.1/sqrt(t)"}
     yield {**base, "stream": 2, "algorithm": "resilient-mtl:gamma=0.5,warm_up=2"}
