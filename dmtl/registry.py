@@ -28,6 +28,7 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "central-sparsa": "dmtl.algorithms.central_sparsa:CentralSpaRSA",
             "clustered": "dmtl.algorithms.clustered:ClusteredMTL",
             "collaborative": "dmtl.algorithms.collaborative:Collaborative",
+            "cross-stitch": "dmtl.algorithms.cross_stitch:CrossStitch",
             "dada": "dmtl.algorithms.dada:Dada",
             "dadmm": "dmtl.algorithms.dadmm:DADMM",
             "dgsp": "dmtl.algorithms.pursuit:DGSP",

@@ -26,6 +26,7 @@ ALGORITHMS = (
     "local",
     "collaborative:full_rows=10",
     "collaborative:gossip=true",
+    "cross-stitch:rate=3",
     "dada:pace=1,warm_up=2,full_rows=10",
     "diffusion",
     "laplacian:strength=0.5",
@@ -118,7 +119,12 @@ def experiments(n: int):
         yield {**base, "algorithm": "dinuzzo", "features": features}
     yield {**base, "task": "least-squares:batch=3"}
     perceptron = {**base, "data": "synthetic:rows=40,features=5,classes=3", "task": "mlp:hidden=4x3,batch=5"}
-    for algorithm in ("diffusion:step_size=0.1", "mgda-ub:step_size=0.1", "resilient-mtl:gamma=0.5,warm_up=2"):
+    for algorithm in (
+        "cross-stitch:step_size=0.1",
+        "diffusion:step_size=0.1",
+        "mgda-ub:step_size=0.1",
+        "resilient-mtl:gamma=0.5,warm_up=2",
+    ):
         yield {**perceptron, "algorithm": algorithm, "private": "head", "dtype": "float32"}
     yield {**base, "stream": 2, "algorithm": "laplacian:step_size=0.1/sqrt(t)"}
     yield {**base, "stream": 2, "algorithm": "resilient-mtl:gamma=0.5,warm_up=2"}
