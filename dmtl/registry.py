@@ -62,6 +62,7 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "pmtl": "dmtl.algorithms.pmtl:PMTL",
             "private-coordinate-descent": "dmtl.algorithms.coordinate_descent:PrivateCoordinateDescent",
             "relationship": "dmtl.algorithms.relationship:Relationship",
+            "relationship-network": "dmtl.algorithms.relationship_network:RelationshipNetwork",
             "resilient-mtl": "dmtl.algorithms.resilient_mtl:ResilientMTL",
             "rmtfl": "dmtl.algorithms.robust_mtl:RMTFL",
             "robust-mtl": "dmtl.algorithms.robust_mtl:RobustMTL",

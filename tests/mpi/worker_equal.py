@@ -50,6 +50,7 @@ ALGORITHMS = (
     "joint-sparse",
     "relationship",
     "relationship:form=lifted",
+    "relationship-network:period=2",
     "rmtfl",
     "robust-mtl",
     "smtl",
