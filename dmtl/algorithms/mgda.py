@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal, cast, get_args
 
+from dmtl.algorithms.forms import refuse_unused
 from dmtl.algorithms.mgda_exact import ExactMGDA
 from dmtl.algorithms.mgda_neighbours import NeighbourhoodMGDA
 from dmtl.algorithms.mgda_sketched import SketchedMGDA
+from dmtl.algorithms.normalisers import Normalise, check_normalise
 from dmtl.algorithms.power import check_count
 from dmtl.capabilities import Layered
 from dmtl.consensus.chart import Chart
@@ -42,15 +44,19 @@ class MGDA:
     neighbourhood: u is of the gradients of a rank and its neighbours, one round a step, and models are averaged, by a
     screen if one is named. Where all models are the same point and it rests there, that is Pareto stationary for every
     neighbourhood, which is more than for all; on the way u goes down for the neighbourhood only.
-    What is ours: the three forms. The exact one is Wolfe's method for the shortest point with its vectors spread over
-    ranks: where the spread Frank-Wolfe steps converge slowly it ends. Sketches are parts of one random rotation, so
-    they end at the exact Gram matrix, and are rounded so that all its sums are exact. Exact and sketch have no defence
-    against liars.
+    With a normaliser c_t, alpha is of g_t / c_t, and u = sum_t w_t g_t, w_t the shares of alpha_t / c_t in their sum:
+    the direction is the same, so it still goes down for all, and its weights sum to one.
+    What is ours: the three forms, and these w, where the published code weighs g_t by alpha_t. The exact form is
+    Wolfe's method for the shortest point with its vectors spread over ranks: where spread Frank-Wolfe steps converge
+    slowly it ends. Sketches are parts of one random rotation, so they end at the exact Gram matrix, and are rounded so
+    that all its sums are exact. On mini-batches alpha is of the batches' gradients, and none of this is of the whole
+    losses. Exact and sketch have no defence against liars.
 
-    Message: exact (<g, u>, rank, g, L), d + 3 numbers; sketch the sketches or u, max(d, T (m + 1)) + 1 numbers, f = 1;
-    neighbourhood (x, g) in one, f = 2.
+    Message: exact (<g, u>, rank, g, c, L), d + 4 numbers; sketch the sketches or u, max(d, T (m + 2)) + 1 numbers; both
+    f = 1. neighbourhood (x, g) in one, f = 2.
     Desideri, "Multiple-gradient descent algorithm (MGDA) for multiobjective optimization", Comptes Rendus Mathematique
-    350, 2012; Sener and Koltun, "Multi-task learning as multi-objective optimization", NeurIPS 2018 (for networks).
+    350, 2012; Sener and Koltun, "Multi-task learning as multi-objective optimization", NeurIPS 2018 (for networks);
+    Wolfe, "Finding the nearest point in a polytope", Mathematical Programming 11, 1976 (the shortest average).
     """
 
     form: Form = "exact"
@@ -61,6 +67,8 @@ class MGDA:
     """numbers of a sketch"""
     sketches: int = 4
     """sketches of a step, at most"""
+    normalise: Normalise = "none"
+    """what gradients are divided by: none, l2 (their length), loss, or loss+ (both); not in a neighbourhood"""
 
     needs: ClassVar[Needs] = ExactMGDA.needs & NeighbourhoodMGDA.needs
 
@@ -70,14 +78,17 @@ class MGDA:
             raise unknown("form of 'mgda'", self.form, get_args(Form))
         check_count("mgda", "m", self.m)
         check_count("mgda", "sketches", self.sketches)
+        check_normalise("mgda", self.normalise)
+        if self.form == "neighbourhood":
+            refuse_unused("mgda", "normalise", None if self.normalise == "none" else self.normalise, "exact or sketch")
 
     def charted(self, chart: Chart) -> ExactMGDA | SketchedMGDA | NeighbourhoodMGDA:
         """The form on that graph."""
         if self.form == "neighbourhood":
             return NeighbourhoodMGDA(self.step_size)
         if self.form == "sketch":
-            return SketchedMGDA(self.step_size, self.m, self.sketches, True, _whole, chart)
-        return ExactMGDA(self.step_size, chart)
+            return SketchedMGDA(self.step_size, self.m, self.sketches, True, _whole, self.normalise, chart)
+        return ExactMGDA(self.step_size, self.normalise, chart)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +108,7 @@ class MGDAUB:
     layer's weights is that of its output, summed over the own rows with what came in, and is of the same parameters on
     all ranks. It has no defence against liars.
 
-    Message: all sketches or the direction, max(d, T (m + 1)) + 1 numbers, f = 1.
+    Message: all sketches or the direction, max(d, T (m + 2)) + 1 numbers, f = 1.
     Sener and Koltun, "Multi-task learning as multi-objective optimization", NeurIPS 2018.
     """
 
@@ -107,16 +118,19 @@ class MGDAUB:
     """mu; left out: 1 / L, L the largest Lipschitz constant of all tasks' gradients"""
     m: int = 256
     """numbers of a sketch"""
+    normalise: Normalise = "none"
+    """what the layer's gradients are divided by: none, l2 (their length), loss, or loss+ (both)"""
 
     needs: ClassVar[Needs] = ExactMGDA.needs
 
     def __post_init__(self) -> None:
         check_schedule(self.step_size, "'mgda-ub' step_size")
         check_count("mgda-ub", "m", self.m)
+        check_normalise("mgda-ub", self.normalise)
 
     def charted(self, chart: Chart) -> SketchedMGDA:
         """The method on that graph."""
-        return SketchedMGDA(self.step_size, self.m, 1, False, _Layer(self.last), chart)
+        return SketchedMGDA(self.step_size, self.m, 1, False, _Layer(self.last), self.normalise, chart)
 
 
 def _whole(task: Task) -> slice:

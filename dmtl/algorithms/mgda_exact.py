@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmtl.algorithms.min_norm import closest
+from dmtl.algorithms.normalisers import rescaled, slope
 from dmtl.algorithms.steepness import own_steepness, steepest, step
 from dmtl.consensus.chart import Chart
 from dmtl.consensus.extrema import Least
@@ -25,11 +26,15 @@ class State(NamedTuple):
     x: Vec
     """(d,) the model, the same bits on all ranks"""
     g: Vec
-    """(d,) grad f_t(x)"""
+    """(d,) grad f_t(x) over its scale c_t"""
+    scale: float
+    """c_t"""
     who: NDArray[np.int64]
     """(c,) whose gradients have been flooded"""
     cached: Mat
     """(c, d) these gradients"""
+    scales: Vec
+    """(c,) what they were divided by"""
     shortest: Vec
     """(d,) the shortest average of them; 0 before there is one"""
     least: Least
@@ -48,21 +53,22 @@ class ExactMGDA:
     """'mgda' with form=exact."""
 
     step_size: Schedule | None
+    normalise: str
     chart: Chart = field(repr=False)
 
     needs: ClassVar[Needs] = Needs.FRESH | Needs.UNDIRECTED | Needs.UNSCREENED | Needs.STATIC
 
     def message_shape(self, task: Task) -> tuple[int, int]:
-        """(1, d + 3): a slope, a rank and its gradient; a Lipschitz constant."""
-        return 1, task.dim + 3
+        """(1, d + 4): a slope, a rank, its gradient and scale; a Lipschitz constant."""
+        return 1, task.dim + 4
 
     def init(self, x0: Vec, task: Task, view: View) -> State:
         """Start at ``x0``, as everybody does."""
-        g = task.grad(x0, view.batch())
+        g, scale = self._slope(x0, task, view, 0)
         alpha = np.full(self.chart.ranks, 1 / self.chart.ranks)
-        nobody = np.zeros(0, np.int64), np.zeros((0, len(x0)), x0.dtype), np.zeros_like(x0)
+        nobody = np.zeros(0, np.int64), np.zeros((0, len(x0)), x0.dtype), np.zeros(0), np.zeros_like(x0)
         steep = own_steepness(self.step_size, task, x0)
-        return State(x0, g, *nobody, self._first(g, view), steep, alpha, np.inf, 0)
+        return State(x0, g, scale, *nobody, self._first(g, scale, view), steep, alpha, np.inf, 0)
 
     def send(self, state: State, view: View) -> tuple[Vec, ...]:
         """What is on its way to everybody."""
@@ -86,25 +92,33 @@ class ExactMGDA:
         """The weights of the tasks, and how long the direction was."""
         return {"weights": state.alpha, "length": state.length, "steps": state.steps}
 
-    def _first(self, g: Vec, view: View) -> Least:
+    def _slope(self, x: Vec, task: Task, view: View, ahead: int) -> tuple[Vec, float]:
+        """The own gradient over its scale, and the scale."""
+        g, scale = slope(self.normalise, x, slice(0, len(x)), task, view, ahead)
+        return g / g.dtype.type(scale), scale
+
+    def _first(self, g: Vec, scale: float, view: View) -> Least:
         exact = g.astype(np.float64)
-        return Least.start(float(exact @ exact), view.rank, g)
+        return Least.start(float(exact @ exact), view.rank, np.append(g, g.dtype.type(scale)))
 
     def _taken(self, state: State, view: View) -> State:
         """Take in what was flooded; ask for the next where it lies farther down than the shortest average."""
         rank = min(max(state.least.rank, 0), self.chart.ranks - 1)
         if rank in state.who or (len(state.who) and not self._below(state)):
             return state
-        cached = np.concatenate((state.cached, state.least.x[None, 2:]))
+        cached = np.concatenate((state.cached, state.least.x[None, 2:-1]))
+        scale = float(state.least.x[-1])
+        scales = np.append(state.scales, scale if scale > 0 else 1.0)
         who = np.append(state.who, rank)
         _, shortest = closest(cached)
-        state = state._replace(who=who, cached=cached, shortest=shortest)
-        slope = float(state.g.astype(np.float64) @ shortest)
-        return state._replace(least=Least.start(slope, view.rank, state.g))
+        state = state._replace(who=who, cached=cached, scales=scales, shortest=shortest)
+        along = float(state.g.astype(np.float64) @ shortest)
+        words = np.append(state.g, state.g.dtype.type(state.scale))
+        return state._replace(least=Least.start(along, view.rank, words))
 
     def _below(self, state: State) -> bool:
         """Whether the least slope is less than the square of the shortest average, by more than rounding."""
-        g, u = state.least.x[2:].astype(np.float64), state.shortest.astype(np.float64)
+        g, u = state.least.x[2:-1].astype(np.float64), state.shortest.astype(np.float64)
         rounding = 16 * float(np.finfo(state.x.dtype).eps) * float(np.linalg.norm(g))
         longest = float(np.linalg.norm(state.cached.astype(np.float64), axis=1).max())
         return bool(g @ u < u @ u - rounding * longest)
@@ -112,18 +126,21 @@ class ExactMGDA:
     def _moved(self, state: State, task: Task, view: View) -> State:
         """A step along the direction, and the first flood of the next."""
         rate = step(self.step_size, view.round, state.steep)
-        alpha = np.zeros(self.chart.ranks)
-        alpha[state.who], _ = closest(state.cached)
-        x = state.x - state.x.dtype.type(rate) * state.shortest
-        g = task.grad(x, view.batch(1))
+        weights, _ = closest(state.cached)
+        alpha, length = np.zeros(self.chart.ranks), np.linalg.norm(state.shortest) / np.sum(weights / state.scales)
+        alpha[state.who] = rescaled(weights, state.scales)
+        x = state.x - state.x.dtype.type(rate / np.sum(weights / state.scales)) * state.shortest
+        g, scale = self._slope(x, task, view, 1)
         return state._replace(
             x=x,
             g=g,
+            scale=scale,
             who=state.who[:0],
             cached=state.cached[:0],
+            scales=state.scales[:0],
             shortest=np.zeros_like(x),
-            least=self._first(g, view),
+            least=self._first(g, scale, view),
             alpha=alpha,
-            length=float(np.linalg.norm(state.shortest)),
+            length=float(length),
             steps=state.steps + 1,
         )

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from dmtl.algorithms.min_norm import min_norm
+from dmtl.algorithms.normalisers import rescaled, slope
 from dmtl.algorithms.sketch import merged, padded, sketch, table, table_products
 from dmtl.algorithms.steepness import own_steepness, steepest, step
 from dmtl.consensus.chart import Chart
@@ -30,6 +31,8 @@ class State(NamedTuple):
     """(d,) the model, the same on all ranks to rounding"""
     g: Vec
     """(d,) grad f_t(x)"""
+    scale: float
+    """c_t, by which it is divided in sketches"""
     stage: int
     """FLOOD, AVERAGE or VOTE"""
     done: int
@@ -68,20 +71,22 @@ class SketchedMGDA:
     """whether to find out that a direction goes down for all tasks"""
     part: Callable[[Task], slice]
     """which parameters' gradients weigh the tasks"""
+    normalise: str
     chart: Chart = field(repr=False)
 
     needs: ClassVar[Needs] = Needs.FRESH | Needs.UNDIRECTED | Needs.UNSCREENED | Needs.STATIC
 
     def message_shape(self, task: Task) -> tuple[int, int]:
-        """(1, max(d, T (m + 1)) + 1): a direction or all sketches; a Lipschitz constant."""
-        return 1, max(task.dim, self.chart.ranks * (1 + self._width(task))) + 1
+        """(1, max(d, T (m + 2)) + 1): a direction or all sketches; a Lipschitz constant."""
+        return 1, max(task.dim, self.chart.ranks * (2 + self._width(task))) + 1
 
     def init(self, x0: Vec, task: Task, view: View) -> State:
         """Start at ``x0``, as everybody does."""
         ranks, steep = self.chart.ranks, own_steepness(self.step_size, task, x0)
         said = np.zeros(self.message_shape(task)[1] - 1, x0.dtype)
-        alpha, gram, g = np.full(ranks, 1 / ranks), np.zeros((ranks, ranks)), task.grad(x0, view.batch())
-        state = State(x0, g, FLOOD, 0, said, gram, 0, view.round, g, steep, alpha, np.inf, False, 0)
+        alpha, gram = np.full(ranks, 1 / ranks), np.zeros((ranks, ranks))
+        g, scale = slope(self.normalise, x0, self.part(task), task, view, 0)
+        state = State(x0, g, scale, FLOOD, 0, said, gram, 0, view.round, g, steep, alpha, np.inf, False, 0)
         return self._sketched(state, task, view)
 
     def send(self, state: State, view: View) -> tuple[Vec, ...]:
@@ -123,7 +128,7 @@ class SketchedMGDA:
         if state.stage == AVERAGE and state.done < len(self.chart.spectrum):
             said = Averaging(said, state.done).heard(words, valid, self.chart.spectrum).x
         elif state.stage == FLOOD:
-            size = self.chart.ranks * (1 + self._width(task))
+            size = self.chart.ranks * (2 + self._width(task))
             own = said[:size].reshape(self.chart.ranks, -1)
             said = np.append(merged(own, words[:, :size], valid), said[size:])
         elif state.stage == VOTE:
@@ -132,16 +137,17 @@ class SketchedMGDA:
 
     def _sketched(self, state: State, task: Task, view: View) -> State:
         """The next sketch of the own gradient sets out."""
-        row = sketch(state.g[self.part(task)], self._width(task), state.sketches, view, state.first)
+        h = state.g[self.part(task)] / state.scale
+        row = np.append(sketch(h, self._width(task), state.sketches, view, state.first), state.scale)
         rows = table(row.astype(state.x.dtype), view.rank, self.chart.ranks).ravel()
         return state._replace(stage=FLOOD, done=0, said=_filled(state.said, rows), sketches=state.sketches + 1)
 
     def _weighed(self, state: State, task: Task, view: View) -> State:
         """All sketches are here: the weights, and the own part of the direction sets out."""
         ranks = self.chart.ranks
-        rows = state.said[: ranks * (1 + self._width(task))].reshape(ranks, -1)
-        gram = state.gram + table_products(rows)
-        alpha = min_norm(gram)
+        rows = state.said[: ranks * (2 + self._width(task))].reshape(ranks, -1)
+        gram, scales = state.gram + table_products(rows[:, :-1]), rows[:, -1].astype(np.float64)
+        alpha = rescaled(min_norm(gram), np.where(scales > 0, scales, 1.0))
         scaled = state.g * state.x.dtype.type(ranks * alpha[view.rank])
         return state._replace(stage=AVERAGE, done=0, said=_filled(state.said, scaled), gram=gram, alpha=alpha)
 
@@ -156,7 +162,8 @@ class SketchedMGDA:
         rate = step(self.step_size, view.round, state.steep)
         x = state.x - state.x.dtype.type(rate) * state.direction
         length = float(np.linalg.norm(state.direction))
-        state = state._replace(x=x, g=task.grad(x, view.batch(1)), length=length, steps=state.steps + 1)
+        g, scale = slope(self.normalise, x, self.part(task), task, view, 1)
+        state = state._replace(x=x, g=g, scale=scale, length=length, steps=state.steps + 1)
         fresh = state._replace(gram=np.zeros_like(state.gram), sketches=0, first=view.round + 1)
         return self._sketched(fresh, task, view)
 

@@ -68,7 +68,7 @@ ALGORITHMS = (
     "shared-subspace:rank=2,warm_up=4",
     "mgda",
     "mgda:form=neighbourhood",
-    "mgda:form=sketch,m=4",
+    "mgda:form=sketch,m=4,normalise=loss+",
     "mgda-ub:m=4",
     "mocha:passes=0.5,least=0.1,drop=0.2",
     "pmtl",
