@@ -120,15 +120,13 @@ def experiments(n: int):
         yield {**base, "algorithm": "dinuzzo", "features": features}
     yield {**base, "task": "least-squares:batch=3"}
     perceptron = {**base, "data": "synthetic:rows=40,features=5,classes=3", "task": "mlp:hidden=4x3,batch=5"}
-    for algorithm in (
-        "cross-stitch:step_size=0.1",
-        "diffusion:step_size=0.1",
-        "mgda-ub:step_size=0.1",
-        "resilient-mtl:gamma=0.5,warm_up=2",
-    ):
+    for algorithm in ("diffusion:step_size=0.1", "resilient-mtl:gamma=0.5,warm_up=2"):
         yield {**perceptron, "algorithm": algorithm, "private": "head", "dtype": "float32"}
     yield {**base, "stream": 2, "algorithm": "laplacian:step_size=0.1/sqrt(t)"}
     yield {**base, "stream": 2, "algorithm": "resilient-mtl:gamma=0.5,warm_up=2"}
+    for algorithm in ("cross-stitch", "mgda:form=sketch", "mgda-ub", "relationship-network"):  # layer by layer
+        digits = {**base, "data": "digits", "task": "mlp:hidden=4x3,batch=5", "private": "head", "held_out": 0.0}
+        yield {**digits, "algorithm": f"{algorithm}{',' if ':' in algorithm else ':'}step_size=0.1"}
     if n > 1:
         yield from troubles(n, base)
     if n < 3:
