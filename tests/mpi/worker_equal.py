@@ -26,6 +26,7 @@ ALGORITHMS = (
     "local",
     "collaborative:full_rows=10",
     "collaborative:gossip=true",
+    "cross-stitch:rate=3",
     "dada:pace=1,warm_up=2,full_rows=10",
     "diffusion",
     "laplacian:strength=0.5",
@@ -52,6 +53,7 @@ ALGORITHMS = (
     "joint-sparse",
     "relationship",
     "relationship:form=lifted",
+    "relationship-network:period=2",
     "rmtfl",
     "robust-mtl",
     "smtl",
@@ -70,6 +72,10 @@ ALGORITHMS = (
     "pdmm",
     "pfedme:steps=2,local_rounds=2",
     "shared-subspace:rank=2,warm_up=4",
+    "mgda",
+    "mgda:form=neighbourhood",
+    "mgda:form=sketch,m=4,normalise=loss+",
+    "mgda-ub:m=4",
     "mocha:passes=0.5,least=0.1,drop=0.2",
     "pmtl",
     "model-propagation:full_rows=10",
@@ -124,6 +130,9 @@ def experiments(n: int):
         yield {**perceptron, "algorithm": algorithm, "private": "head", "dtype": "float32"}
     yield {**base, "stream": 2, "algorithm": "laplacian:step_size=0.1/sqrt(t)"}
     yield {**base, "stream": 2, "algorithm": "resilient-mtl:gamma=0.5,warm_up=2"}
+    for algorithm in ("cross-stitch", "mgda:form=sketch", "mgda-ub", "relationship-network"):  # layer by layer
+        digits = {**base, "data": "digits", "task": "mlp:hidden=4x3,batch=5", "private": "head", "held_out": 0.0}
+        yield {**digits, "algorithm": f"{algorithm}{',' if ':' in algorithm else ':'}step_size=0.1"}
     if n > 1:
         yield from troubles(n, base)
     if n < 3:
