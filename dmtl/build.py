@@ -30,7 +30,7 @@ from dmtl.data.split import choose_tasks, share, standardise
 from dmtl.errors import ConfigError
 from dmtl.graphs.common import check_connected
 from dmtl.links import Conditions, parse_joins, parse_link, parse_slow, parse_split
-from dmtl.modes import check_layers, check_rows, in_mode
+from dmtl.modes import check_compressor, check_layers, check_rows, check_vectors, in_mode
 from dmtl.node import Node
 from dmtl.registry import find
 from dmtl.rng import Purpose, stream
@@ -38,6 +38,7 @@ from dmtl.screens.piped import Piped
 from dmtl.specs import Spec, describe, make
 from dmtl.topology import Topology
 from dmtl.types import Algorithm, Attack, Mat, Screen
+from dmtl.wire import Compressor
 
 __all__ = ["Lie", "Plan", "plan"]
 
@@ -75,6 +76,8 @@ class Plan:
     """which links are in use in a round; None: all in all"""
     features: Callable[[Mat], Mat] | None
     """the map of rows that all ranks have in common; None: rows stay as they are"""
+    compressor: Compressor | None
+    """what makes messages shorter; None: they travel as they are"""
 
     @cached_property
     def data_identity(self) -> str:
@@ -118,6 +121,8 @@ class Plan:
             check_node(self.algorithm, self.screen, task, rank, self.config)
         if config.stream:
             check_rows(task, rank)
+        if self.compressor:
+            check_vectors(self.algorithm, task, config)
         return Node(
             view,
             task,
@@ -130,6 +135,7 @@ class Plan:
             self.conditions.reach,
             self.changing,
             self.conditions.joins.get(rank, 0),
+            self.compressor,
         )
 
     def _bound_task(self, rank: int) -> Any:
@@ -173,7 +179,7 @@ def plan(config: Config, ranks: int = 0) -> Plan:
     graph = made["topology"].graph(ranks, config.seed)
     check_connected(graph, f"topology {config.topology['name']!r}")
     topology = Topology(graph, find("weights", config.weights)(graph))
-    for kind in ("time_varying", "features"):
+    for kind in ("time_varying", "features", "compressor"):
         if getattr(config, kind):
             made[kind] = make(kind.replace("_", "-"), getattr(config, kind))
     changing = Changing(graph, config.weights, made["time_varying"], config.seed) if config.time_varying else None
@@ -200,7 +206,8 @@ def plan(config: Config, ranks: int = 0) -> Plan:
         **{kind: describe(kind.replace("_", "-"), piece) for kind, piece in made.items()},
     )
     algorithm, more = in_mode(algorithm, config, conditions, lies, charted)
-    common = (pool, rows, made["task"], (*warnings, *more), conditions, changing, features)
+    warnings += [*more, *check_compressor(algorithm, made.get("compressor"), conditions, config)]
+    common = (pool, rows, made["task"], tuple(warnings), conditions, changing, features, made.get("compressor"))
     return Plan(explicit, topology, algorithm, screen, lies, *common)
 
 

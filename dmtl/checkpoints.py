@@ -14,6 +14,7 @@ import numpy as np
 
 from dmtl.build import Plan
 from dmtl.errors import ResultsError
+from dmtl.mailbox import Mailbox
 from dmtl.node import Node, NodeState
 from dmtl.results import Saved, portable, restore, save_state
 
@@ -125,10 +126,10 @@ def _alive(node: Node, start: NodeState, saved: Saved, round: int) -> NodeState:
     state = start._replace(view=view, model=saved.model, memory=saved.memory, attack=saved.attack)
     if saved.heard:
         flat, age = saved.heard
-        box = node.mailbox()
+        box = Mailbox(node.view, node.message_shape, node.dtype)
         box.said[:], box.heard[:] = flat[0].reshape(box.said.shape), flat[1:].reshape(box.heard.shape)
         state = state._replace(inbox=box.open(age))
-    return state._replace(past=saved.past, said=saved.said)
+    return state._replace(past=saved.past, said=saved.said, copies=saved.copies)
 
 
 def _states(place: Path, rank: int) -> dict[int, Path]:

@@ -33,6 +33,7 @@ class Purpose(enum.IntEnum):
     PRIVACY = 12
     FEATURES = 13
     START = 14
+    COMPRESSION = 15
 
 
 def stream(seed: int, purpose: Purpose, rank: int = NETWORK, round: int = 0) -> np.random.Generator:
