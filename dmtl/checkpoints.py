@@ -111,6 +111,11 @@ def revive(place: Path, node: Node, round: int) -> NodeState:
     """
     start = node.start()
     own = {known: path for known, path in _states(place, node.view.rank).items() if known <= round}
+    if node.wire and node.wire.compressor.feedback and round not in own:
+        raise ResultsError(
+            f"{place}: a compressor says differences from what was said before, and rank {node.view.rank} has not "
+            f"saved round {round}, from which the others go on. Start a new run."
+        )
     if not own:
         return start._replace(view=node.seen(start.view._replace(round=round)))
     path = own[max(own)]

@@ -28,18 +28,19 @@ def width(numbers: Format, dtype: DTypeLike) -> int:
 
 def put(values: Mat, numbers: Format) -> Raw:
     """(f, b) the bytes of ``values`` (f, n), rounded to nearest, ties to even."""
+    if numbers == "bfloat16":
+        return as_bytes(bfloat16(values))
     with np.errstate(over="ignore", invalid="ignore"):  # beyond the largest number is infinity, which is refused
-        if numbers == "bfloat16":
-            return as_bytes(bfloat16(values))
         return as_bytes(values.astype(np.float32) if numbers == "float32" else values)
 
 
 def take(raw: Raw, numbers: Format, dtype: DTypeLike) -> Mat:
     """(f, n) the numbers in ``raw``, in the precision of the run."""
-    if numbers == "bfloat16":
-        return wide(from_bytes(raw, np.uint16)).astype(dtype)
-    found: Mat = from_bytes(raw, np.float32 if numbers == "float32" else dtype).astype(dtype)
-    return found
+    bare = wide(from_bytes(raw, np.uint16)) if numbers == "bfloat16" else None
+    if bare is None:
+        bare = from_bytes(raw, np.float32 if numbers == "float32" else dtype)
+    with np.errstate(invalid="ignore"):  # a liar's NaN may be of the kind that signals
+        return bare.astype(dtype)
 
 
 def bfloat16(values: Mat) -> NDArray[np.uint16]:
@@ -47,7 +48,8 @@ def bfloat16(values: Mat) -> NDArray[np.uint16]:
 
     A double goes through a float whose last bit is set wherever it is not exact: so nothing is rounded twice.
     """
-    single = np.ascontiguousarray(values, np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        single = np.ascontiguousarray(values, np.float32)
     bits = single.view(np.uint32).copy()
     if values.dtype == np.float64:
         inexact = (single != values) & (bits & 1 == 0) & ~np.isnan(values)
