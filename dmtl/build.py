@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -26,11 +26,11 @@ from dmtl.consensus.chart import Charted, Gathering, chart
 from dmtl.data.features import mapped
 from dmtl.data.partition import task_count
 from dmtl.data.pool import Borrowing, Dataset, Poison, Pool, Shift
-from dmtl.data.split import choose_tasks, share, standardise
+from dmtl.data.split import choose_tasks, in_precision, share, standardise
 from dmtl.errors import ConfigError
 from dmtl.graphs.common import check_connected
 from dmtl.links import Conditions, parse_joins, parse_link, parse_slow, parse_split
-from dmtl.modes import as_shared, check_layers, check_rows, in_mode
+from dmtl.modes import as_shared, check_compressor, check_layers, check_rows, check_vectors, in_mode
 from dmtl.node import Node
 from dmtl.registry import find
 from dmtl.rng import Purpose, stream
@@ -38,6 +38,7 @@ from dmtl.screens.piped import Piped
 from dmtl.specs import Spec, describe, make
 from dmtl.topology import Topology
 from dmtl.types import Algorithm, Attack, Mat, Screen
+from dmtl.wire import Compressor
 
 __all__ = ["Lie", "Plan", "plan"]
 
@@ -77,6 +78,8 @@ class Plan:
     """the map of rows that all ranks have in common; None: rows stay as they are"""
     shift: Shift | None
     """what each rank's features suffer in its own way"""
+    compressor: Compressor | None
+    """what makes messages shorter; None: they travel as they are"""
 
     @cached_property
     def data_identity(self) -> str:
@@ -98,7 +101,7 @@ class Plan:
             poison = poison.lent(self._true_data(poison.lender(rank, self.topology.size)))
         if poison:
             data = poison(data, stream(self.config.seed, Purpose.POISON, rank))
-        return _cast(mapped(data, self.features) if self.features else data, self.config.dtype)
+        return in_precision(mapped(data, self.features) if self.features else data, self.config.dtype)
 
     def _true_data(self, rank: int) -> Dataset:
         config = self.config
@@ -121,6 +124,8 @@ class Plan:
             check_node(self.algorithm, self.screen, task, rank, self.config)
         if config.stream:
             check_rows(task, rank)
+        if self.compressor:
+            check_vectors(self.algorithm, task, config)
         return Node(
             view,
             task,
@@ -133,6 +138,7 @@ class Plan:
             self.conditions.reach,
             self.changing,
             self.conditions.joins.get(rank, 0),
+            self.compressor,
         )
 
     def _bound_task(self, rank: int) -> Any:
@@ -176,7 +182,7 @@ def plan(config: Config, ranks: int = 0) -> Plan:
     graph = made["topology"].graph(ranks, config.seed)
     check_connected(graph, f"topology {config.topology['name']!r}")
     topology = Topology(graph, find("weights", config.weights)(graph))
-    for kind in ("time_varying", "features", "shift"):
+    for kind in ("time_varying", "features", "shift", "compressor"):
         if getattr(config, kind):
             made[kind] = make(kind.replace("_", "-"), getattr(config, kind))
     changing = Changing(graph, config.weights, made["time_varying"], config.seed) if config.time_varying else None
@@ -203,7 +209,9 @@ def plan(config: Config, ranks: int = 0) -> Plan:
         **{kind: describe(kind.replace("_", "-"), piece) for kind, piece in made.items()},
     )
     algorithm, more = in_mode(algorithm, config, conditions, lies, charted)
-    common = (pool, rows, made["task"], (*warnings, *more), conditions, changing, features, made.get("shift"))
+    warnings += [*more, *check_compressor(algorithm, made.get("compressor"), conditions, config)]
+    maps = (features, made.get("shift"), made.get("compressor"))
+    common = (pool, rows, made["task"], tuple(warnings), conditions, changing, *maps)
     return Plan(explicit, topology, algorithm, screen, lies, *common)
 
 
@@ -283,13 +291,3 @@ def _told(group: Liars, lie: Lie) -> Liars:
     attack = describe("attack", lie.attack) if lie.attack else None
     poison = describe("poison", lie.poison) if lie.poison else None
     return msgspec.structs.replace(group, attack=attack, poison=poison)
-
-
-def _cast(data: Dataset, dtype: str) -> Dataset:
-    """All floating-point arrays of a data set in the run's precision."""
-    floats: dict[str, Any] = {}
-    for field in fields(data):
-        value = getattr(data, field.name)
-        if isinstance(value, np.ndarray) and value.dtype.kind == "f":
-            floats[field.name] = value.astype(dtype, copy=False)
-    return replace(data, **floats)

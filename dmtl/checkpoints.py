@@ -14,6 +14,7 @@ import numpy as np
 
 from dmtl.build import Plan
 from dmtl.errors import ResultsError
+from dmtl.mailbox import Mailbox
 from dmtl.node import Node, NodeState
 from dmtl.results import Saved, portable, restore, save_state
 
@@ -110,6 +111,11 @@ def revive(place: Path, node: Node, round: int) -> NodeState:
     """
     start = node.start()
     own = {known: path for known, path in _states(place, node.view.rank).items() if known <= round}
+    if node.wire and node.wire.compressor.feedback and round not in own:
+        raise ResultsError(
+            f"{place}: a compressor says differences from what was said before, and rank {node.view.rank} has not "
+            f"saved round {round}, from which the others go on. Start a new run."
+        )
     if not own:
         return start._replace(view=node.seen(start.view._replace(round=round)))
     path = own[max(own)]
@@ -125,10 +131,10 @@ def _alive(node: Node, start: NodeState, saved: Saved, round: int) -> NodeState:
     state = start._replace(view=view, model=saved.model, memory=saved.memory, attack=saved.attack)
     if saved.heard:
         flat, age = saved.heard
-        box = node.mailbox()
+        box = Mailbox(node.view, node.message_shape, node.dtype)
         box.said[:], box.heard[:] = flat[0].reshape(box.said.shape), flat[1:].reshape(box.heard.shape)
         state = state._replace(inbox=box.open(age))
-    return state._replace(past=saved.past, said=saved.said)
+    return state._replace(past=saved.past, said=saved.said, copies=saved.copies)
 
 
 def _states(place: Path, rank: int) -> dict[int, Path]:

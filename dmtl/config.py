@@ -17,7 +17,8 @@ from dmtl.specs import Spec, parse, parse_chain
 
 __all__ = ["Config", "Liars", "combine", "digest", "identity", "load", "read_file", "to_toml"]
 
-PIECES = ("data", "shift", "features", "task", "partition", "topology", "time_varying", "algorithm")
+_DATA = ("data", "shift", "features", "task", "partition")
+PIECES = (*_DATA, "topology", "time_varying", "algorithm", "compressor")
 HOUSEKEEPING = (
     *("name", "out", "overwrite", "transport", "ranks", "trace", "force"),
     *("checkpoint_every", "on_failure", "patience", "stall_warn", "slow", "pace"),
@@ -77,6 +78,8 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tr
     time_varying: Spec | None = None
     """which links are in use in a round; None: all of them in all rounds"""
     algorithm: Spec = _piece("diffusion")
+    compressor: Spec | None = None
+    """what makes messages shorter; None: they travel as they are"""
     screen: list[Spec] = msgspec.field(default_factory=lambda: [{"name": "average"}])
     """pre-screens in order, then the screen; 'auto': gate-cap-anchor where ranks differ in task, else cs-plus"""
     byzantine: list[Liars] = []
@@ -202,7 +205,7 @@ def identity(config: Config) -> dict[str, Any]:
     plain["link"] = astuple(link if config.asynchronous else replace(link, delay=0.0, jitter=0.0))
     for key in {*HOUSEKEEPING, *_TIMING} - set(_TIMING if config.asynchronous else ()):
         plain.pop(key)
-    for key in ("features", "private", "shift", "stream"):
+    for key in ("compressor", "features", "private", "shift", "stream"):
         if not plain[key]:  # a run without is the run that it was before there were any
             plain.pop(key)
     return plain

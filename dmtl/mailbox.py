@@ -15,7 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from dmtl.types import Block, Inbox, Mask, Mat, Outbox, View
 
-__all__ = ["CAP", "Mailbox", "nothing", "only", "per_edge", "replaced", "silent_rows", "swapped"]
+__all__ = ["CAP", "Mailbox", "nothing", "only", "per_edge", "replaced", "seen", "silent_rows", "swapped"]
 
 _MARK = {4: 0x7FC0D417, 8: 0x7FF8D417D417D417}
 
@@ -52,7 +52,7 @@ class Mailbox:
         self._mark = _MARK[block.itemsize]
         self._tails = _last_words(block, f * d)
         self._own = [block[0, row] for row in range(f)]
-        self._fresh = _inbox(block, np.zeros(k, dtype=np.int64))
+        self._fresh = seen(block, np.zeros(k, dtype=np.int64))
 
     def post(self, outbox: Outbox) -> bool:
         """Copy an outbox in; return whether every target gets a message of its own."""
@@ -96,7 +96,7 @@ def replaced(inbox: Inbox, ages: NDArray[np.int64], past: Sequence[Block]) -> In
         block[1 + row] = past[-ages[row]][row] if ages[row] > 0 else nothing(block.dtype)
     tails = _last_words(block, inbox.flat.shape[1])
     there = tails != _MARK[block.itemsize] if len(tails) else ages >= 0
-    return _inbox(block, np.where(there, ages + np.maximum(inbox.age, 0), -1))
+    return seen(block, np.where(there, ages + np.maximum(inbox.age, 0), -1))
 
 
 def _last_words(block: Block, size: int) -> NDArray[np.unsignedinteger[Any]]:
@@ -106,8 +106,8 @@ def _last_words(block: Block, size: int) -> NDArray[np.unsignedinteger[Any]]:
     return block.reshape(len(block), size)[1:, -1].view(f"u{block.itemsize}")
 
 
-def _inbox(block: Block, age: NDArray[np.int64]) -> Inbox:
-    """Read-only windows on a block."""
+def seen(block: Block, age: NDArray[np.int64]) -> Inbox:
+    """Read-only windows on a block (1 + k, f, d), the own words first."""
     shown = block.view()
     shown.flags.writeable = False
     age.flags.writeable = False
@@ -128,7 +128,7 @@ def per_edge(outbox: Outbox, targets: int, shape: tuple[int, int], dtype: np.dty
 def swapped(inbox: Inbox, words: Block, there: NDArray[np.bool_]) -> Inbox:
     """The same inbox with other ``words`` (k, f, d), of which those that are ``there`` (k,) count."""
     own = inbox.flat[:1].reshape(1, *words.shape[1:])
-    return _inbox(np.concatenate((own, words)), np.where(there, 0, -1))
+    return seen(np.concatenate((own, words)), np.where(there, 0, -1))
 
 
 def only(view: View, valid: Mask) -> View:

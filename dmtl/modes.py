@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any
 
+import numpy as np
+
 from dmtl.algorithms.certified import CertifiedStop, parse_stop
-from dmtl.algorithms.personal import Personal, starting
+from dmtl.algorithms.personal import Personal, Shared, starting
 from dmtl.algorithms.streamed import Serving, Streamed
-from dmtl.capabilities import Certified, Layered, Windowed
+from dmtl.capabilities import Agreeing, Certified, Layered, Windowed
 from dmtl.config import Config
 from dmtl.consensus.chart import Chart, Gathering
 from dmtl.errors import CompatibilityError, ConfigError, unknown
 from dmtl.links import Conditions
 from dmtl.types import Algorithm, Needs, Task
+from dmtl.wire import Compressor
 
-__all__ = ["as_shared", "bare", "check_layers", "check_rows", "check_stop", "in_mode"]
+__all__ = [
+    *("as_shared", "bare", "check_compressor", "check_layers", "check_rows", "check_stop"),
+    *("check_vectors", "in_mode"),
+]
 
 
 def in_mode(
@@ -145,4 +151,53 @@ def check_rows(task: Task, rank: int) -> None:
         raise CompatibilityError(
             f"--stream shows a task its rows a few at a time, and rank {rank}'s {name} has no windows. "
             f"Use the task 'least-squares', 'logistic', 'softmax' or 'hinge'."
+        )
+
+
+def check_compressor(
+    algorithm: Algorithm[Any], compressor: Compressor | None, conditions: Conditions, config: Config
+) -> list[str]:
+    """Check that a method and the links bear compressed messages; return warnings, each one sentence."""
+    if compressor is None:
+        return []
+    name, piece = config.algorithm["name"], (config.compressor or {})["name"]
+    if Needs.STATIC in algorithm.needs:
+        raise CompatibilityError(
+            f"{name!r} counts on exact sums over all ranks, and {piece!r} makes messages inexact. "
+            f"Leave out --compress, or use 'diffusion', 'gradient-tracking' or 'laplacian'."
+        )
+    if isinstance(algorithm, Gathering) or name == "local":
+        return [f"{name!r} sends nothing, so --compress has no effect."]
+    if getattr(compressor, "gamma", None) is not None and not (isinstance(algorithm, Agreeing) and algorithm.agrees):
+        raise CompatibilityError(
+            f"{name!r} does not average to agree, and a gamma would change what it computes. Leave out gamma."
+        )
+    if not compressor.feedback:
+        return []
+    what = {
+        f"transport {config.transport!r}": config.asynchronous,
+        "a time-varying graph": config.time_varying,
+        "a split": conditions.splits,
+        "a late rank": conditions.joins,
+        f"link {config.link!r}": conditions.hides,
+    }
+    if unsteady := next((name for name, there in what.items() if there), ""):
+        raise CompatibilityError(
+            f"{piece!r} says differences from what was said before, of which none may be missing, and there is "
+            f"{unsteady}. Leave it out, or use --compress bfloat16 or quantise:bits=8,feedback=false."
+        )
+    return []
+
+
+def check_vectors(algorithm: Any, task: Task, config: Config) -> None:
+    """Check that a method says vectors of its task, and no other numbers that have to be exact."""
+    dim, (f, d) = task.dim, algorithm.message_shape(task)
+    if isinstance(algorithm, Streamed):
+        algorithm = algorithm.inner
+    if isinstance(algorithm, Personal):
+        dim = Shared(task, algorithm.private, np.zeros(0)).dim
+    if f and d != dim:
+        raise CompatibilityError(
+            f"{config.algorithm['name']!r} says more than vectors of its task, and --compress would falsify that. "
+            f"Leave out --compress, or use 'diffusion', 'laplacian' or 'network-lasso'."
         )

@@ -12,10 +12,11 @@ from numpy.typing import DTypeLike, NDArray
 from dmtl.capabilities import Ending, Showing, Starting
 from dmtl.changing import Changing
 from dmtl.errors import DivergedError
-from dmtl.mailbox import CAP, Mailbox, only, per_edge, replaced, swapped
+from dmtl.mailbox import CAP, Mailbox, per_edge, replaced
+from dmtl.mixer import Mixer
 from dmtl.rng import Purpose, stream
-from dmtl.sums import weighted_sum
-from dmtl.types import Algorithm, Attack, Block, Inbox, Mask, Mat, Mixed, Outbox, Screen, Task, Vec, View
+from dmtl.types import Algorithm, Attack, Block, Inbox, Outbox, Screen, Task, Vec, View
+from dmtl.wire import Compressor, Copies, Wire
 
 __all__ = ["Ageing", "Mixer", "Node", "NodeState"]
 
@@ -44,89 +45,14 @@ class NodeState(NamedTuple):
     """(k_out, f, d) a rushing liar's last words, which reach its fellows a round later"""
     why: NDArray[np.int8] | None = None
     """codes of ``verdicts.Why`` from the screen, one per message of row 0 that reached it; None: nothing to say"""
+    copies: Copies | tuple[()] = ()
+    """what both ends of each edge know of what was said on it, where messages are compressed"""
 
     @property
     def x(self) -> Vec:
         """(d,) the node's current model."""
         x: Vec = self.model.x
         return x
-
-
-class Mixer:
-    """The screen bound to one round's inbox: ``mix(row)``. Lives for one step."""
-
-    __slots__ = ("inbox", "linear", "memory", "model", "node", "sound", "sums", "trusted", "view", "why")
-
-    def __init__(self, node: Node, state: NodeState, inbox: Inbox) -> None:
-        self.node = node
-        self.view = state.view
-        self.model = state.model
-        """the algorithm's state before its step"""
-        self.memory = state.memory
-        self.inbox = inbox
-        self.linear = node.linear
-        """whether one product over all rows is the answer, unless it shows a bad row"""
-        self.trusted = node.ones
-        """(k_in,) the screen's trust in row 0"""
-        self.why: NDArray[np.int8] | None = None
-        """the screen's codes for the rows of row 0 that reached it"""
-        self.sums: Mat | None = None
-        """(f, d) the plain sums of all rows, where a message has several and none was bad"""
-        self.sound: Vec | None = None
-        """the last plain sum, known to be finite, so that nobody looks at it twice"""
-
-    def __call__(self, row: int = 0, own: Vec | None = None) -> Vec:
-        """Robust weighted average (d,) of one message row."""
-        if self.linear and own is None:
-            if self.sums is not None:
-                kept: Vec = self.sums[row]
-                return kept
-            value, square = weighted_sum(self.view.weights, self.inbox.flat)
-            if square <= self.node.limit:  # false for NaN too
-                if self.node.rows == 1:
-                    self.sound = value
-                    return value
-                # One product has averaged all rows: keep the others for when they are asked for.
-                self.sums = value.reshape(self.node.rows, -1)
-                return self(row)
-        return self._screened(row, own).value
-
-    def trust(self, row: int = 0, own: Vec | None = None) -> Vec:
-        """(k_in,) the screen's trust in each neighbour; 0 where a message was refused."""
-        if self.node.linear:
-            trust: Vec = self.inbox.valid.astype(self.node.ones.dtype)
-            self.trusted = trust
-            return trust
-        return self._screened(row, own).trust
-
-    def refuse(self, rows: Mask) -> None:
-        """Treat the messages in ``rows`` (k_in,) as if they had not come."""
-        if rows.any():
-            self.linear = False
-            self.inbox = self.inbox._replace(age=np.where(rows, -1, self.inbox.age))
-
-    def instead(self, words: Block, there: Mask, weights: Vec) -> None:
-        """Average these ``words`` (k_in, f, d) in place of what came, with these weights."""
-        self.linear, self.sums = False, None
-        self.inbox, self.view = swapped(self.inbox, words, there), self.view._replace(weights=weights)
-
-    def _screened(self, row: int, own: Vec | None) -> Mixed:
-        """Refuse bad messages, give their weight to the own vector, and let the screen see the rest.
-
-        The view that the screen gets has the neighbours whose rows are there and no others, in the order of the rows.
-        """
-        rows, view, valid = self.inbox.rows[row], self.view, self.inbox.valid
-        if not valid.all():
-            rows, view = rows[np.concatenate(([True], valid))], only(view, valid)
-        if own is not None:
-            rows = np.concatenate((own[None], rows[1:]))
-        mixed = self.node.screen(rows, view.weights, self.memory[row], self.node.shown(self.model), view)
-        trust = np.zeros(len(valid), self.node.dtype)
-        trust[valid] = mixed.trust
-        self.memory = (*self.memory[:row], mixed.memory, *self.memory[row + 1 :])
-        if row == 0:
-            self.trusted, self.why = trust, mixed.why
-        return mixed._replace(trust=trust)
 
 
 class Node:
@@ -152,6 +78,7 @@ class Node:
         "task",
         "varies",
         "view",
+        "wire",
     )
 
     def __init__(
@@ -167,12 +94,13 @@ class Node:
         reach: int = 0,
         changing: Changing | None = None,
         joins: int = 0,
+        compressor: Compressor | None = None,
     ) -> None:
         """``view`` is that of round 0; ``dtype`` float64 or float32 is that of models and messages.
 
         ``rushers`` are the ranks whose attack is rushing; only such a rank needs to know them. ``ageing`` makes
         messages late, by up to ``reach`` rounds, or lost; ``changing`` says which links are in use in a round; before
-        round ``joins`` the node does nothing.
+        round ``joins`` the node does nothing. ``compressor`` makes the messages shorter that travel.
         """
         self.dtype = np.dtype(dtype)
         self.ones = np.ones(len(view.sources), self.dtype)
@@ -202,8 +130,10 @@ class Node:
         self.changing = changing
         self.joins = joins
         self.varies = changing is not None or joins > 0
-        self.hides = changing is not None or ageing is not None
+        self.hides = changing is not None or ageing is not None or (compressor is not None and self.rushing)
         """whether ``reaching`` and ``hear`` have anything to do"""
+        self.wire = Wire.of(compressor, algorithm, task, self.view, self.dtype) if compressor and self.rows else None
+        """what makes messages shorter; None: they travel as they are"""
 
     @property
     def message_shape(self) -> tuple[int, int]:
@@ -215,9 +145,20 @@ class Node:
         """Whether it listens before it speaks."""
         return self.attack is not None and self.attack.rushing
 
+    @property
+    def form(self) -> tuple[tuple[int, int], np.dtype[Any]]:
+        """Shape and type of a message as it travels."""
+        return (self.message_shape, self.dtype) if self.wire is None else self.wire.form
+
+    @property
+    def weight(self) -> int:
+        """Bytes of a message as it travels."""
+        (f, d), dtype = self.form
+        return f * d * dtype.itemsize
+
     def mailbox(self) -> Mailbox:
-        """Buffers that fit its messages."""
-        return Mailbox(self.view, self.message_shape, self.dtype)
+        """Buffers that fit its messages as they travel."""
+        return Mailbox(self.view, *self.form)
 
     def start(self, x0: Vec | None = None) -> NodeState:
         """The state before round 0, at the model ``x0`` (d,), where the task starts, or at zero."""
@@ -226,11 +167,13 @@ class Node:
         shown = self.shown(model)
         memory = tuple(self.screen.init(shown, self.view) for _ in range(self.message_shape[0]))
         plot = () if self.attack is None else self.attack.init(shown, self.view)
-        mailbox = self.mailbox()
+        mailbox = Mailbox(self.view, self.message_shape, self.dtype)
         mailbox.clear()
         nothing = mailbox.open()
-        said = mailbox.edges if self.rushing else None
-        return NodeState(self.seen(self.view), model, memory, plot, nothing, (nothing.messages,) * self.reach, said)
+        said = self.mailbox().edges if self.rushing else None
+        copies = () if self.wire is None else self.wire.start()
+        past = (nothing.messages,) * self.reach
+        return NodeState(self.seen(self.view), model, memory, plot, nothing, past, said, None, copies)
 
     def _first(self) -> Vec:
         """(d,) the same on all ranks."""
@@ -247,10 +190,26 @@ class Node:
         message = self.algorithm.send(state.model, state.view)
         honest = _new(Outbox, (message, None) if isinstance(message, tuple) else ((), message))
         if self.attack is None:
-            return honest, state
+            return (honest, state) if self.wire is None else self._packed(honest, state)
         truth = per_edge(honest, len(state.view.targets), self.message_shape, self.dtype)
         lies, plot = self.attack(truth, heard, state.attack, self.shown(state.model), state.view)
-        return Outbox(honest.own, lies), state._replace(attack=plot, said=lies if self.attack.rushing else None)
+        state, outbox = state._replace(attack=plot), Outbox(honest.own, lies)
+        if self.wire is not None:
+            outbox, state = self._packed(outbox, state)
+        return outbox, state._replace(said=outbox.edges) if self.attack.rushing else state
+
+    def _packed(self, outbox: Outbox, state: NodeState) -> tuple[Outbox, NodeState]:
+        """What travels of an outbox, lies and all."""
+        assert self.wire is not None
+        packed, copies = self.wire.packed(outbox, state.copies, state.view.round)
+        return packed, state._replace(copies=copies)
+
+    def opened(self, state: NodeState, inbox: Inbox) -> tuple[Inbox, NodeState]:
+        """What came, as vectors again; as soon as it has come, and once."""
+        if self.wire is None:
+            return inbox, state
+        found, copies = self.wire.opened(inbox, state.copies, state.view.round)
+        return found, state._replace(copies=copies)
 
     def reaching(self, state: NodeState, inbox: Inbox) -> Inbox:
         """What reaches it of what came: the same, or messages of earlier rounds, or none.
@@ -267,6 +226,8 @@ class Node:
 
     def hear(self, state: NodeState, inbox: Inbox) -> tuple[Inbox, NodeState]:
         """What reaches it, once it has spoken itself, and the state that keeps what came."""
+        if self.wire is not None and self.rushing:  # it had not spoken yet when it opened them
+            inbox = self.wire.beside(inbox, state.copies)
         reaches = self.reaching(state, inbox)
         if self.reach:
             state = state._replace(past=(*state.past[1:], inbox.messages.copy()))
@@ -278,7 +239,8 @@ class Node:
         if self.varies and view.round < self.joins:
             return state._replace(view=self.seen(view._replace(round=view.round + 1)), inbox=inbox)
         mixer = Mixer(self, state, inbox)
-        model = self.algorithm.step(state.model, inbox, mixer, self.task, view)
+        mix = mixer if self.wire is None else self.wire.relaxed(mixer, state.copies)
+        model = self.algorithm.step(state.model, inbox, mix, self.task, view)
         x = model.x
         if x is not mixer.sound and not math.isfinite(x.dot(x)):
             raise DivergedError(
@@ -289,7 +251,9 @@ class Node:
         after = _new(View, view[:-2] + (mixer.trusted, view.round + 1))  # noqa: RUF005
         if self.varies:
             after = self.seen(after)
-        return _new(NodeState, (after, model, mixer.memory, state.attack, inbox, state.past, state.said, mixer.why))
+        copies = () if self.wire is None else self.wire.settled(state.copies)
+        past, said = state.past, state.said
+        return _new(NodeState, (after, model, mixer.memory, state.attack, inbox, past, said, mixer.why, copies))
 
     def seen(self, view: View) -> View:
         """A view with the weights of its round."""

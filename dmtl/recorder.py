@@ -41,7 +41,7 @@ class Recorder:
         self._log = RankLog(place, node.view.rank, mode="w" if resumed is None else "a")
         self._began = perf_counter() - before
         self._shows_own = Needs.UNSCREENED not in plan.algorithm.needs
-        self._sent = len(node.view.targets) * int(np.prod(node.message_shape)) * node.dtype.itemsize
+        self._sent = len(node.view.targets) * node.weight
         again = {} if resumed is None else {"resumed": resumed}
         self._log.write("start", **self._introduction(plan), **again, identity=identity, **surroundings())
 

@@ -114,6 +114,13 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "wrong-type": "dmtl.attacks.wrong_type:WrongType",
             "zero-sum": "dmtl.attacks.zero_sum:ZeroSum",
         },
+        "compressor": {
+            "bfloat16": "dmtl.compressors.rounded:BFloat16",
+            "float32": "dmtl.compressors.rounded:Float32",
+            "quantise": "dmtl.compressors.quantise:Quantise",
+            "random-k": "dmtl.compressors.random_k:RandomK",
+            "top-k": "dmtl.compressors.top_k:TopK",
+        },
         "data": {
             "chem97": "dmtl.data.schools:Chem97",
             "digits": "dmtl.data.digits:Digits",

@@ -200,13 +200,17 @@ class Saved(NamedTuple):
     """what came in the rounds before, where messages may be late"""
     said: Any = None
     """a rushing liar's last words"""
+    copies: Any = ()
+    """what both ends of each edge know of what was said, where messages are compressed"""
 
 
 def portable(state: NodeState) -> Saved:
     """The part of a node's state that has to be kept."""
     view, inbox = state.view, state.inbox
     heard = (inbox.flat, inbox.age) if view.colluders else ()
-    return Saved(view.round, view.trust, state.model, state.memory, state.attack, heard, state.past, state.said)
+    return Saved(
+        view.round, view.trust, state.model, state.memory, state.attack, heard, state.past, state.said, state.copies
+    )
 
 
 def save_state(path: Path, state: Any) -> None:

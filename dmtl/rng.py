@@ -34,6 +34,7 @@ class Purpose(enum.IntEnum):
     FEATURES = 13
     START = 14
     SHIFT = 15
+    COMPRESSION = 16
 
 
 def stream(seed: int, purpose: Purpose, rank: int = NETWORK, round: int = 0) -> np.random.Generator:

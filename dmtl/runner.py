@@ -47,19 +47,23 @@ def run(
         if record:
             record(state, state.inbox)
     horizon = horizon or Horizon(rounds)
-    rushing, hides, ended = node.rushing, node.hides, over(node, state)
+    rushing, hides, wire, ended = node.rushing, node.hides, node.wire, over(node, state)
     round = state.view.round
     while round < horizon.round and not ended:
         round += 1
         horizon.state = state
         if rushing:
             inbox = exchange.receive()
+            if wire is not None:
+                inbox, state = node.opened(state, inbox)
             outbox, state = node.speak(state, node.reaching(state, inbox) if hides else inbox)
             exchange.send(outbox)
         else:
             outbox, state = node.speak(state, state.inbox)
             exchange.send(outbox)
             inbox = exchange.receive()
+            if wire is not None:
+                inbox, state = node.opened(state, inbox)
         if hides:  # a rushing liar has had a look before; its own words of this round are in the inbox only now
             inbox, state = node.hear(state, inbox)
         state = node.step(state, inbox)

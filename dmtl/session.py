@@ -118,8 +118,7 @@ class _Session:
         nearest = lambda: self.edges.round + 1 if self.edges else 0  # noqa: E731
         self.stopping = stack.enter_context(Stopping(self.horizon, nearest, self._told if self.edges else None))
         if trace:
-            f, d = node.message_shape
-            self.talk = Traced(self.talk, node.view, f * d * node.dtype.itemsize, trace.write)
+            self.talk = Traced(self.talk, node.view, node.weight, trace.write)
         if job.conditions.timed or config.seconds:
             waiting = node.view if node.rows else node.view._replace(sources=())
             self.talk = Paced(self.talk, waiting, job.conditions, self.horizon, config.seconds)

@@ -81,11 +81,13 @@ class _Wire:
         if round:
             # Between two rushing liars last round's words stand in, or each would wait for the other to speak first.
             self._carry(self.rushing, self.rushing)
+        heard = {}
         for rank in self.rushing:
-            node, inbox = nodes[rank], self.boxes[rank].open(self.late[rank])
-            self._speak(node, states, node.reaching(states[rank], inbox) if node.hides else inbox)
+            node, heard[rank] = nodes[rank], self._open(nodes[rank], states)
+            self._speak(node, states, node.reaching(states[rank], heard[rank]) if node.hides else heard[rank])
         self._carry(self.rushing, self.prompt)
-        return [self._open(nodes[rank], states, self.late[rank]) for rank in everybody]
+        heard |= {rank: self._open(nodes[rank], states) for rank in self.prompt}
+        return [self._hear(nodes[rank], states, heard[rank]) for rank in everybody]
 
     def _speak(self, node: Node, states: list[NodeState], heard: Inbox) -> None:
         """Post what a node says."""
@@ -103,10 +105,17 @@ class _Wire:
                 if target in listening and words is not None:
                     self.boxes[target].heard[self.row[target][source]] = words[place]
 
-    def _open(self, node: Node, states: list[NodeState], late: NDArray[np.int64] | None) -> Inbox:
-        """What a rank hears of what has been carried to it."""
+    def _open(self, node: Node, states: list[NodeState]) -> Inbox:
+        """What has been carried to a rank."""
         rank = node.view.rank
-        inbox = self.boxes[rank].open(late)
+        inbox = self.boxes[rank].open(self.late[rank])
+        if node.wire is not None:
+            inbox, states[rank] = node.opened(states[rank], inbox)
+        return inbox
+
+    def _hear(self, node: Node, states: list[NodeState], inbox: Inbox) -> Inbox:
+        """What of it reaches the rank."""
+        rank = node.view.rank
         if node.hides:
             inbox, states[rank] = node.hear(states[rank], inbox)
         return inbox

@@ -17,9 +17,9 @@ LAYERS = (
     ),
     (
         *("links", "topology", "robustness", "agreement", "quality", "changing"),
-        *("graphs", "algorithms", "screens", "attacks", "tasks", "data", "time_varying"),
+        *("graphs", "algorithms", "compressors", "screens", "attacks", "tasks", "data", "time_varying"),
     ),
-    ("node",),
+    ("mixer", "node", "wire"),
     ("runner", "simulator", "virtual", "transports", "memory"),
     (
         "registry",
@@ -85,9 +85,9 @@ def test_topology_and_graphs_know_nothing_of_each_other():
         assert not (part(path) == "graphs" and "topology" in known)
 
 
-@pytest.mark.parametrize("kind", ["algorithms", "screens", "attacks", "tasks", "data", "time_varying"])
+@pytest.mark.parametrize("kind", ["algorithms", "compressors", "screens", "attacks", "tasks", "data", "time_varying"])
 def test_kinds_of_pieces_know_nothing_of_each_other(kind):
-    kinds = {"algorithms", "screens", "attacks", "tasks", "data", "time_varying"}
+    kinds = {"algorithms", "compressors", "screens", "attacks", "tasks", "data", "time_varying"}
     allowed = {kind, "data"} if kind == "tasks" else {kind}  # a task is built from a Dataset
     for path in (PACKAGE / kind).glob("*.py"):
         known = {module.split(".")[1] for module in imports(path) if module.startswith("dmtl.")}

@@ -52,6 +52,7 @@ class Diffusion:
     """beta in [0, 1), how much of the last averaged gradient stays; 0: the gradient itself"""
 
     needs: ClassVar[Needs] = Needs.NOTHING
+    agrees: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_schedule(self.step_size, "'diffusion' step_size")

@@ -67,6 +67,7 @@ class Factorised:
     """mu; left out: 1 / (4 L max(1, |v_t|^2)), L the Lipschitz constant of the task's gradient"""
 
     needs: ClassVar[Needs] = Needs.FRESH | Needs.UNDIRECTED | Needs.DOUBLY_STOCHASTIC | Needs.SMOOTH | Needs.CURVED
+    agrees: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_strength("trace-norm", self.strength)

@@ -67,6 +67,7 @@ class GradientTracking:
     """the longest correction of the own gradient by what others say, at least 0; left out: any"""
 
     needs: ClassVar[Needs] = Needs.FRESH | Needs.UNDIRECTED | Needs.DOUBLY_STOCHASTIC
+    agrees: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_schedule(self.step_size, "'gradient-tracking' step_size")

@@ -161,6 +161,11 @@ class Personal:
         """The method's."""
         return self.inner.needs
 
+    @property
+    def agrees(self) -> bool:
+        """Whether the method averages to agree."""
+        return getattr(self.inner, "agrees", False)
+
     def message_shape(self, task: Task) -> tuple[int, int]:
         """The method's, of the shared part."""
         return self.inner.message_shape(self._start(task))

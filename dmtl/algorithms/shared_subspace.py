@@ -68,6 +68,7 @@ class SharedSubspace:
     |grad f_t(0)|^2 / L^2"""
 
     needs: ClassVar[Needs] = Needs.SMOOTH | Needs.CURVED
+    agrees: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_count("shared-subspace", "rank", self.rank)

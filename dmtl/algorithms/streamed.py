@@ -97,6 +97,11 @@ class Streamed:
         return self.inner.needs
 
     @property
+    def agrees(self) -> bool:
+        """Whether the method averages to agree."""
+        return getattr(self.inner, "agrees", False)
+
+    @property
     def reweighs(self) -> bool:
         """Whether the method weighs rows by their losses."""
         return getattr(self.inner, "reweighs", False)

@@ -1,6 +1,16 @@
 """What a piece may offer or ask for beyond its protocol; asked for by ``isinstance``."""
 
-from dmtl.capabilities.methods import Certified, Ending, Enduring, Exposed, Predicting, Scoring, Showing, Telling
+from dmtl.capabilities.methods import (
+    Agreeing,
+    Certified,
+    Ending,
+    Enduring,
+    Exposed,
+    Predicting,
+    Scoring,
+    Showing,
+    Telling,
+)
 from dmtl.capabilities.others import Knowing, Limited, Merging, Unruly
 from dmtl.capabilities.tasks import (
     Batched,
@@ -23,6 +33,7 @@ from dmtl.capabilities.tasks import (
 )
 
 __all__ = [
+    "Agreeing",
     "Batched",
     "Certified",
     "Clipping",

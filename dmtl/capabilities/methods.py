@@ -7,7 +7,16 @@ from typing import Any, Protocol, runtime_checkable
 
 from dmtl.types import Task, Vec, View
 
-__all__ = ["Certified", "Ending", "Enduring", "Exposed", "Predicting", "Scoring", "Showing", "Telling"]
+__all__ = ["Agreeing", "Certified", "Ending", "Enduring", "Exposed", "Predicting", "Scoring", "Showing", "Telling"]
+
+
+@runtime_checkable
+class Agreeing(Protocol):
+    """An algorithm that averages to agree: a shorter step towards the average takes longer and changes no more."""
+
+    @property
+    def agrees(self) -> bool:
+        """Whether it does."""
 
 
 @runtime_checkable

@@ -24,6 +24,8 @@ class Share(NamedTuple):
     parameters: int
     message: tuple[int, int]
     """(f, d)"""
+    one: int
+    """over one link in one round"""
     sent: int
     """to all neighbours in one round"""
     mailbox: int
@@ -35,7 +37,7 @@ class Share(NamedTuple):
 def measure(job: Plan, rank: int) -> Share:
     """Make one rank's node and weigh it."""
     node, data = job.node(rank), job.dataset(rank)
-    one = int(np.prod(node.message_shape)) * node.dtype.itemsize
+    one = node.weight
     k_in, k_out = len(node.view.sources), len(node.view.targets)
     kept = portable(node.start())._replace(heard=())  # what was heard is in the mailbox
     return Share(
@@ -43,6 +45,7 @@ def measure(job: Plan, rank: int) -> Share:
         training=len(data.x),
         parameters=node.task.dim,
         message=node.message_shape,
+        one=one,
         sent=k_out * one,
         mailbox=(1 + k_in + k_out) * one,
         state=sum(array.nbytes for array in flatten(kept).values()),
@@ -66,9 +69,11 @@ def share_lines(shares: Sequence[Share]) -> list[Line]:
 def traffic_lines(job: Plan, shares: Sequence[Share]) -> list[Line]:
     """What is sent."""
     f, d = shares[0].message
-    one = f * d * np.dtype(job.config.dtype).itemsize
+    one = shares[0].one
     total = sum(share.sent for share in shares) * job.config.rounds
     shape = f"{f} x {d} of {job.config.dtype}" if f else "none: the method never talks"
+    if f and job.config.compressor:
+        shape += f", packed by {job.config.compressor['name']}"
     return [
         Line("message", {"f": f, "d": d, "dtype": job.config.dtype}, shape),
         Line("per_edge_and_round", one, f"{size_words(one)} each way"),

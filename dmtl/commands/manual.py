@@ -39,6 +39,7 @@ _KNOWLEDGE = {
 
 _FLAGS = {
     "attack": "--byzantine 1 --attack {}",
+    "compressor": "--compress {}",
     "penalty": "--algorithm central-fista:penalty=({})",
     "poison": "--byzantine 1 --poison {}",
     "pre-screen": "--screen {}+median",

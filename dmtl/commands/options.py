@@ -56,6 +56,7 @@ _OPTIONS = [
     click.option("--weights", metavar="NAME", help="Mixing weights."),
     click.option("--time-varying", metavar=_PIECE, help="Which links of the graph are in use in a round."),
     click.option("--algorithm", metavar=_PIECE, help="Method."),
+    click.option("--compress", "compressor", metavar=_PIECE, help="Make messages shorter, at the cost of exactness."),
     click.option(
         "--screen", metavar="PIECE[+PIECE]", help="Robust average, or auto; pre-screens in front, joined by +."
     ),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from dmtl.errors import ConfigError
 from dmtl.rng import Purpose, stream
 from dmtl.types import Mask, Vec
 
-__all__ = ["choose_tasks", "share", "spread_out", "standardise"]
+__all__ = ["choose_tasks", "in_precision", "share", "spread_out", "standardise"]
 
 Rows = NDArray[np.int64]
 
@@ -176,3 +177,13 @@ def _chosen(spec: str, count: int) -> list[int]:
     if len(set(chosen)) < len(chosen):
         raise ConfigError(f"--tasks {spec!r} names a task twice. {hint}")
     return chosen
+
+
+def in_precision(data: Dataset, dtype: str) -> Dataset:
+    """All floating-point arrays of a data set in the run's precision."""
+    floats: dict[str, Any] = {}
+    for field in fields(data):
+        value = getattr(data, field.name)
+        if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+            floats[field.name] = value.astype(dtype, copy=False)
+    return replace(data, **floats)

@@ -68,7 +68,7 @@ def connect_async(
     with before_round_0(comm):
         own = comm.Dup()
         own.Set_errhandler(MPI.ERRORS_RETURN)  # a dead neighbour is noticed, and ends nobody else
-        f, d = node.message_shape
+        f, d = node.form[0]
         ends = _ends(own, node, network) if f * d else Ends(None, None, (), frozenset(), ())
     sources = ends.sources
     if delay and sources:  # a method without messages has none
@@ -79,7 +79,7 @@ def connect_async(
 
 
 def _ends(comm: MPI.Intracomm, node: Node, network: bool) -> Ends:
-    sources, targets, form = node.view.sources, node.view.targets, (node.message_shape, node.dtype)
+    sources, targets, form = node.view.sources, node.view.targets, node.form
     places = np.zeros(comm.size, np.int64)
     places[list(targets)] = range(len(targets))
     comm.Alltoall(places.copy(), places)  # from now on: this rank's place among the targets of each

@@ -33,7 +33,7 @@ def connect(
     neighbour before it is given up, 0: for ever; ``tell`` hears of each that is. Raises TransportError for a message
     that MPI cannot carry.
     """
-    f, d = node.message_shape
+    f, d = node.form[0]
     if f * d > LARGEST:
         raise TransportError(f"a message of {f} x {d} numbers is too long: MPI carries {LARGEST}. Share less.")
     guard()

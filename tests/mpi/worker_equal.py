@@ -128,6 +128,7 @@ def experiments(n: int):
     perceptron = {**base, "task": "mlp:hidden=4x3,batch=5"}
     for algorithm in ("diffusion:step_size=0.1", "resilient-mtl:gamma=0.5,warm_up=2"):
         yield {**perceptron, "algorithm": algorithm, "private": "head", "dtype": "float32"}
+    yield from compressed(n, base)
     yield {**base, "stream": 2, "algorithm": "laplacian:step_size=0.1/sqrt(t)"}
     yield {**base, "stream": 2, "algorithm": "resilient-mtl:gamma=0.5,warm_up=2"}
     for algorithm in ("cross-stitch", "mgda:form=sketch", "mgda-ub", "relationship-network"):  # layer by layer
@@ -148,6 +149,20 @@ def experiments(n: int):
     mixed = [{"ranks": [0], "attack": "alie"}, {"ranks": [2], "attack": "sign-flip", "poison": "label-flip"}]
     yield {**base, "algorithm": "gradient-tracking", "byzantine": mixed}
     yield {**base, "algorithm": "pdmm", "byzantine": mixed}
+
+
+def compressed(n: int, base: dict):
+    """Every compressor with methods that say the same to all and one that does not, and under liars."""
+    for i, compressor in enumerate(every("compressor")):
+        for algorithm in ("gradient-tracking", "pdmm", "laplacian"):
+            yield {**base, "compressor": compressor, "algorithm": algorithm, "dtype": ("float64", "float32")[i % 2]}
+        if n > 2:
+            for attack in ("alie", "two-faced", "silent", "oversize"):
+                liars = [{"count": 2 if n > 4 else 1, "attack": attack}]
+                yield {**base, "compressor": compressor, "screen": "median", "byzantine": liars}
+    for compressor in ("bfloat16", "quantise:feedback=false"):
+        for trouble in ({"link": "age=2,drop=0.2"}, {"time_varying": "matching"}) if n > 1 else ():
+            yield {**base, **trouble, "compressor": compressor}
 
 
 def troubles(n: int, base: dict):

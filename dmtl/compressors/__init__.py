@@ -1,0 +1,1 @@
+"""What a message loses on its way, so that fewer bytes travel."""
