@@ -41,6 +41,7 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "drom": "dmtl.algorithms.drom:DROM",
             "dsml": "dmtl.algorithms.dsml:DSML",
             "extra": "dmtl.algorithms.proximal_extra:Extra",
+            "fedem": "dmtl.algorithms.fedem:FedEM",
             "frank-wolfe": "dmtl.algorithms.frank_wolfe:FrankWolfe",
             "gradient-tracking": "dmtl.algorithms.gradient_tracking:GradientTracking",
             "hierarchical": "dmtl.algorithms.clustered:Hierarchical",

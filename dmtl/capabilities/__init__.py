@@ -3,6 +3,7 @@
 from dmtl.capabilities.methods import Certified, Ending, Enduring, Exposed, Predicting, Scoring, Showing, Telling
 from dmtl.capabilities.others import Knowing, Limited, Merging, Unruly
 from dmtl.capabilities.tasks import (
+    Batched,
     Clipping,
     Convex,
     Counted,
@@ -22,6 +23,7 @@ from dmtl.capabilities.tasks import (
 )
 
 __all__ = [
+    "Batched",
     "Certified",
     "Clipping",
     "Convex",

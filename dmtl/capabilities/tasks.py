@@ -10,6 +10,7 @@ import numpy as np
 from dmtl.types import Mat, Task, Vec
 
 __all__ = [
+    "Batched",
     "Clipping",
     "Convex",
     "Counted",
@@ -178,6 +179,15 @@ class Windowed(Protocol):
         """At ``w``: the mean loss of a training row, without a ridge, and the share of rows that are taken for another
         class; for numbers the mean squared error.
         """
+
+
+@runtime_checkable
+class Batched(Protocol):
+    """A task that knows how many mini-batches go over its rows once."""
+
+    @property
+    def batches(self) -> int:
+        """Rows divided by those of a batch, rounded up; 1 where batches are all rows."""
 
 
 class Layer(NamedTuple):

@@ -19,6 +19,7 @@ from dmtl.tasks.linear import (
     half_grads,
     judge,
     misfit,
+    passes,
     prepare,
     report,
     second_moment,
@@ -113,6 +114,11 @@ class LeastSquaresTask:
     def _gradient(self, part: Part, w: Vec) -> Vec:
         x, y = part
         return x.T @ (x @ w - y) / len(y) + self.settings.l2 * w
+
+    @property
+    def batches(self) -> int:
+        """How many mini-batches go over the rows once."""
+        return passes(self.training_rows, self.settings.batch)
 
     @property
     def training_rows(self) -> int:

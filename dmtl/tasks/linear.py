@@ -25,6 +25,7 @@ __all__ = [
     "judge",
     "misfit",
     "one_hot",
+    "passes",
     "prepare",
     "report",
     "report_classes",
@@ -119,6 +120,11 @@ def drawn(count: int, size: int, rng: np.random.Generator | None) -> NDArray[np.
     if rng is None or not 0 < size < count:
         return slice(None)
     return np.sort(rng.choice(count, size, replace=False, shuffle=False))
+
+
+def passes(count: int, size: int) -> int:
+    """How many mini-batches of ``size`` go over ``count`` rows once; 1 with size 0."""
+    return -(-count // size) if size else 1
 
 
 def windowed(parts: Parts, first: int, last: int) -> Parts:

@@ -20,6 +20,7 @@ from dmtl.tasks.linear import (
     half_grads,
     judge,
     misfit,
+    passes,
     prepare,
     report,
     report_classes,
@@ -103,6 +104,11 @@ class LogisticTask:
     def _gradient(self, part: Part, w: Vec) -> Vec:
         x, y = part
         return x.T @ (-y * _doubt(y * (x @ w))) / len(y) + self.settings.l2 * w
+
+    @property
+    def batches(self) -> int:
+        """How many mini-batches go over the rows once."""
+        return passes(self.training_rows, self.settings.batch)
 
     @property
     def training_rows(self) -> int:

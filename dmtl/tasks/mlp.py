@@ -21,6 +21,7 @@ from dmtl.tasks.linear import (
     half_grads,
     judge,
     one_hot,
+    passes,
     prepare,
     report,
     report_classes,
@@ -177,6 +178,11 @@ class MLPTask:
     def row_losses(self, models: Mat) -> Mat:
         """The losses of ``models`` (m, d) on the training rows, (m, rows)."""
         return judge(self.parts.train, models, self._row_losses)
+
+    @property
+    def batches(self) -> int:
+        """How many mini-batches go over the rows once."""
+        return passes(self.training_rows, self.settings.batch)
 
     @property
     def training_rows(self) -> int:

@@ -20,6 +20,7 @@ from dmtl.tasks.linear import (
     judge,
     misfit,
     one_hot,
+    passes,
     prepare,
     report,
     report_classes,
@@ -108,6 +109,11 @@ class SoftmaxTask:
     def _gradient(self, part: Part, w: Vec) -> Vec:
         x, y = part
         return (x.T @ (_probabilities(_scores(x, w)) - y)).ravel() / len(y) + self.settings.l2 * w
+
+    @property
+    def batches(self) -> int:
+        """How many mini-batches go over the rows once."""
+        return passes(self.training_rows, self.settings.batch)
 
     @property
     def training_rows(self) -> int:

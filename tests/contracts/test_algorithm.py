@@ -54,6 +54,8 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
     "collaborative in pairs": ("collaborative", {"gossip": True}),
     "dada from the start": ("dada", {"pace": 1, "warm_up": 0}),
     "diffusion with momentum": ("diffusion", {"momentum": 0.5}),
+    "fedem of one a round": ("fedem", {"one": True}),
+    "fedem of four, of which some adapt": ("fedem", {"components": 4, "learners": 6, "epochs": 2}),
     "gradient-tracking with a leak and a cap": ("gradient-tracking", {"leak": 0.1, "cap": 1.0}),
     "dmtc-joint of two tasks": ("dmtc-joint", {"tasks": 2, "relearn": 3, "step_size": 0.3}),
     "dadmm of a penalty": ("dadmm", {"penalty": Rows(0.0)}),
@@ -82,8 +84,14 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
 
 ALGORITHMS = [*names("algorithm"), *VARIANTS]
 
-DRAWS = {"collaborative in pairs", "mocha", "pairwise-gossip", "private-coordinate-descent, some asleep"}
-"""those that draw by rank, and so draw something else for a rank that is renumbered"""
+DRAWS = {
+    "collaborative in pairs",
+    "fedem of four, of which some adapt",
+    "mocha",
+    "pairwise-gossip",
+    "private-coordinate-descent, some asleep",
+}
+"""those that draw or work by rank, and so do something else for a rank that is renumbered"""
 
 
 def made(name: str, **more: object):

@@ -39,6 +39,8 @@ ALGORITHMS = (
     "drom:sums=gossip,g=0.1,rounds=2,history=3,cap=3.0",
     "drom:sums=local,g=0.1,clip=1",
     "dsml",
+    "fedem:epochs=2",
+    "fedem:one=true,learners=2",
     "frank-wolfe:power_steps=2",
     "dmtc:radius=2",
     "dmtc-joint:tasks=2,relearn=3",
