@@ -3,9 +3,9 @@
     python benchmarks/suites/mixtures.py [--tasks 60] [--rounds 200] [--seeds 1] [--tune 40]
     python benchmarks/suites/mixtures.py --tasks 16 --mpi
 
-Rows are x ~ U[-1, 1]^150 with labels round(sigmoid(theta_z' x + N(0, 0.1^2))), z one of three components that a task has
-in shares ~ Dirichlet(0.4), theta ~ U[-1, 1]^150. A task has min(50 + LogNormal(4, 2), 1000) rows to learn from and 1000
-to be tested on. Logistic regression with a bias, l2 = 0.0005, mini-batches of 128, one epoch a round, single precision.
+Rows are x ~ U[-1, 1]^150 with labels round(sigmoid(theta_z' x + N(0, 0.1^2))), z one of three components that a task
+has in shares ~ Dirichlet(0.4), theta ~ U[-1, 1]^150. A task has min(50 + LogNormal(4, 2), 1000) rows to learn from and
+1000 to be tested on. Logistic regression with a bias, l2 = 0.0005, mini-batches of 128, one epoch a round, single precision.
 Figures are test accuracies in percent: the mean over tasks, and the mean over the worst tenth of them.
 
 The step of each method is the best of STEPS by the mean accuracy on a fifth of the training rows, which --tune rounds
@@ -202,7 +202,7 @@ def on_mpi(ranks: int, rounds: int) -> None:
         f"{found.mean():.1f}",
         f"{worst(found):.1f}",
         f"{there['seconds']:.0f}",
-        "yes" if same else "NO",
+        "yes" if same else "no",
     ]
     print(table(["ranks", "accuracy", "worst tenth", "seconds", "the simulator's models, bit for bit"], [shown]))
 

@@ -16,9 +16,9 @@ from dmtl.types import Mat, Task, Vec, View
 
 __all__ = ["check_mixture", "responsibilities", "settled", "starts", "trained", "turn"]
 
-_CLOSE = 1e-9
+_CLOSE = 1e-7
 """change of the shares at which they are settled"""
-_MOST = 1000
+_MOST = 500
 """passes after which they are taken as they are"""
 
 
@@ -61,9 +61,10 @@ def responsibilities(losses: Mat, shares: Vec) -> Mat:
 
 def settled(losses: Mat) -> Vec:
     """(k,) the shares that make rows with these ``losses`` (k, m) likeliest: equal ones, improved until they stay."""
+    likely = np.exp(losses.min(axis=0) - losses)
     shares = np.full(len(losses), 1 / len(losses))
     for _ in range(_MOST):
-        before, shares = shares, responsibilities(losses, shares).mean(axis=1)
+        before, shares = shares, shares * (likely / (shares @ likely)).mean(axis=1)
         if np.abs(shares - before).max() < _CLOSE:
             break
     return shares
