@@ -52,7 +52,9 @@ def begun(nodes, thetas, pi=None):
 
 
 def errors(nodes, states):
-    return [node.algorithm.evaluate(state.model, node.task)["test_error"] for node, state in zip(nodes, states)]
+    return [
+        node.algorithm.evaluate(state.model, node.task)["test_error"] for node, state in zip(nodes, states, strict=True)
+    ]
 
 
 def value(task, thetas, pi):

@@ -47,9 +47,9 @@ class FedEM:
 
     All ranks start a component at the same vector, drawn from the seed and the component's number: otherwise component
     1 of one rank is component 2 of another, and averages mix unlike things. And components start at different
-    vectors: of equal ones every row belongs to all alike, for ever. But not far apart, or the one that happens to be best
-    at the start takes all rows before the others have learnt, and a share that is 0 stays 0: that is what a ``spread``
-    of 0.3 avoids more often than one of 1, by the measure of shares that were known.
+    vectors: of equal ones every row belongs to all alike, for ever. But not far apart, or the one that happens to be
+    best at the start takes all rows before the others have learnt, and a share of 0 stays 0. A ``spread`` of 0.3 found
+    known shares more often than one of 1.
     With ``one`` a round is about one component, drawn by all ranks alike: it alone is sent, combined and trained, so
     messages are as long as those of 'diffusion'; shares follow in every round. All messages are then of their round.
     With ``learners`` = K the ranks K, K + 1 .. have never been part of the training: they make no gradient, pass on
