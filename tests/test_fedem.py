@@ -346,7 +346,7 @@ BASE = {"data": "digits", "task": "softmax", "algorithm": "fedem", "topology": "
     [
         (
             {"data": "synthetic:classes=2", "task": "hinge"},
-            "blends predictions, and rank 0's Hinge cannot. Use the task",
+            "predictions, and rank 0's Hinge cannot. Use the task",
         ),
         ({"algorithm": "fedem:one=true", "link": "age=2"}, "needs every message in its own round"),
         ({"algorithm": "fedem:one=true", "transport": "async"}, "needs every message in its own round"),
