@@ -23,6 +23,7 @@ from dmtl.capabilities import (
     Reweighting,
     Scoring,
     Smooth,
+    Weighted,
 )
 from dmtl.changing import Changing
 from dmtl.config import Config
@@ -62,7 +63,7 @@ def check_graph(
 def check_links(algorithm: Algorithm[Any], conditions: Conditions, config: Config) -> list[str]:
     """Check a method against late and lost messages; return warnings, each one sentence."""
     name = config.algorithm["name"]
-    fresh = Needs.FRESH in algorithm.needs
+    fresh = Needs.FRESH in algorithm.needs or getattr(algorithm, "one", False)  # of one component a round
     if fresh and (config.asynchronous or conditions.link.age):
         what = f"transport {config.transport!r}" if config.asynchronous else f"link {config.link!r}"
         raise CompatibilityError(
@@ -153,6 +154,11 @@ def check_node(algorithm: Algorithm[Any], screen: Screen, task: Task, rank: int,
         raise CompatibilityError(
             f"{name!r} works on the dual of a task, a number per row, and rank {rank}'s {task_name} has none. "
             f"Use the task 'hinge', 'least-squares' or 'logistic'."
+        )
+    if Needs.WEIGHTED in algorithm.needs and not isinstance(task, Weighted):
+        raise CompatibilityError(
+            f"{name!r} weighs rows and blends predictions, and rank {rank}'s {task_name} cannot. "
+            f"Use the task 'least-squares', 'logistic', 'mlp' or 'softmax'."
         )
     if getattr(algorithm, "epsilon", None) is not None and not isinstance(task, Clipping):
         raise CompatibilityError(

@@ -65,7 +65,8 @@ def as_shared(task: Any, config: Config) -> Any:
 
 def _check_private(algorithm: Algorithm[Any], config: Config) -> None:
     name = config.algorithm["name"]
-    if algorithm.needs & (Needs.SMOOTH | Needs.PROX | Needs.DUAL | Needs.CURVED) or isinstance(algorithm, Gathering):
+    whole = Needs.SMOOTH | Needs.PROX | Needs.DUAL | Needs.CURVED | Needs.WEIGHTED
+    if algorithm.needs & whole or isinstance(algorithm, Gathering):
         raise CompatibilityError(
             f"{name!r} works on the whole of a task, and --private keeps layers at home. "
             f"Use 'diffusion', 'gradient-tracking' or 'laplacian', or leave out --private."

@@ -69,6 +69,8 @@ class Needs(enum.Flag):
     """the task knows its Hessian"""
     DUAL = enum.auto()
     """the task's loss is a mean over rows, with a dual that has a number per row"""
+    WEIGHTED = enum.auto()
+    """the task takes weights for its rows, and blends predictions"""
 
 
 class View(NamedTuple):
@@ -244,10 +246,7 @@ class PreScreen(Protocol):
         """Most liars of which it bounds the influence by itself, whatever screen comes after it."""
 
     def __call__(self, rows: Mat, weights: Vec, task: Task, view: View) -> Mat:
-        """Return new rows (1 + k, d); row 0, the own vector, comes back as it was.
-
-        Fewer rows come from one that is ``capabilities.Merging`` only.
-        """
+        """Return new rows (1 + k, d), fewer if it is ``capabilities.Merging``; row 0, the own one, stays as it was."""
 
 
 class Attack(Protocol):

@@ -88,6 +88,15 @@ class Quadratic:
     def dual_steps(self, alpha, z, q):
         return alpha + (self.targets - z - alpha) / (1 + q)
 
+    def row_losses(self, models):
+        return np.repeat([[self.loss(w)] for w in models], self.training_rows, axis=1)
+
+    def weighted_grad(self, w, weights, rng=None):
+        return weights.mean() * self.grad(w, rng)
+
+    def blend(self, models, shares):
+        return self.evaluate(shares @ models)
+
     def evaluate(self, w):
         return {"distance": float(np.linalg.norm(w - self.b))}
 

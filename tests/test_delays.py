@@ -21,9 +21,11 @@ PATIENT = [
 """methods that talk, and take late messages"""
 STEADY: dict[str, dict[str, object]] = {
     "dmtc-joint": {"step_size": 0.3},
+    "fedem": {"components": 1},
+    "ifca": {"components": 1},
     "resilient-mtl": {"step_size": 0.3, "gamma": 0.5},
 }
-"""a step that does not fall, for those that would not be at their end after 200 rounds"""
+"""a step that does not fall, for those that would not be at their end after 200 rounds; one end for those with many"""
 
 
 def objective(name: str, graph, tasks, x: np.ndarray) -> float:

@@ -27,6 +27,7 @@ NEEDS = {
     Needs.STATIC: "the same links in every round",
     Needs.CURVED: "a task that knows its Hessian",
     Needs.DUAL: "a task with a dual, a number per row",
+    Needs.WEIGHTED: "a task that takes weights for its rows and blends predictions",
 }
 """What a method asks of its surroundings, in words."""
 

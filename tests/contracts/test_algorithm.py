@@ -33,6 +33,7 @@ UNCOUPLED: dict[str, dict[str, object]] = {
     "central-sparsa": {"penalty": LowRank(0.0)},
     "dirty": {"shared": 0.0, "own": 0.0},
     "joint-sparse": {"strength": 0.0},
+    "fedspd": {"components": 1},
     "relationship": {"strength": 0.0},
     "relationship-network": {"strength": 0.0},
     "rmtfl": {"features": 0.0},
@@ -58,6 +59,9 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
     "diffusion with momentum": ("diffusion", {"momentum": 0.5}),
     "fedavg-gossip of several steps": ("fedavg-gossip", {"steps": 3, "momentum": 0.5}),
     "fedprox-gossip of several steps": ("fedprox-gossip", {"steps": 3, "strength": 1.0}),
+    "fedem of one a round": ("fedem", {"one": True}),
+    "fedem of four, of which some adapt": ("fedem", {"components": 4, "learners": 6, "epochs": 2}),
+    "fedspd, merged": ("fedspd", {"merge_from": 2}),
     "gradient-tracking with a leak and a cap": ("gradient-tracking", {"leak": 0.1, "cap": 1.0}),
     "dmtc-joint of two tasks": ("dmtc-joint", {"tasks": 2, "relearn": 3, "step_size": 0.3}),
     "dadmm of a penalty": ("dadmm", {"penalty": Rows(0.0)}),
@@ -90,8 +94,14 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
 
 ALGORITHMS = [*names("algorithm"), *VARIANTS]
 
-DRAWS = {"collaborative in pairs", "mocha", "pairwise-gossip", "private-coordinate-descent, some asleep"}
-"""those that draw by rank, and so draw something else for a rank that is renumbered"""
+DRAWS = {
+    "collaborative in pairs",
+    "fedem of four, of which some adapt",
+    "mocha",
+    "pairwise-gossip",
+    "private-coordinate-descent, some asleep",
+}
+"""those that draw or work by rank, and so do something else for a rank that is renumbered"""
 
 ORDERED = {"many-task-hierarchy"}
 """those for which the numbers of the ranks are the order of their tasks"""
