@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -188,6 +188,15 @@ class Windowed(Protocol):
         """At ``w``: the mean loss of a training row, without a ridge, and the share of rows that are taken for another
         class; for numbers the mean squared error.
         """
+
+
+class Layer(NamedTuple):
+    """One named part of a parameter vector."""
+
+    where: slice
+    """which of the parameters"""
+    shape: tuple[int, ...]
+    """as what they are used: the last axis is that of outputs"""
 
 
 @runtime_checkable
