@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any
 
+import numpy as np
+
 from dmtl.algorithms.certified import CertifiedStop, parse_stop
 from dmtl.algorithms.personal import Personal, starting
 from dmtl.algorithms.streamed import Serving, Streamed
-from dmtl.capabilities import Certified, Layered, Windowed
+from dmtl.capabilities import Certified, Layered, Starting, Windowed
 from dmtl.config import Config
 from dmtl.consensus.chart import Chart, Gathering
 from dmtl.errors import CompatibilityError, ConfigError, unknown
 from dmtl.links import Conditions
+from dmtl.own import is_place
+from dmtl.rng import Purpose, stream
 from dmtl.types import Algorithm, Needs, Task
 
-__all__ = ["as_shared", "bare", "check_layers", "check_rows", "check_stop", "in_mode"]
+__all__ = ["as_shared", "bare", "check_layers", "check_rows", "check_stop", "check_task", "in_mode"]
 
 
 def in_mode(
@@ -145,4 +149,25 @@ def check_rows(task: Task, rank: int) -> None:
         raise CompatibilityError(
             f"--stream shows a task its rows a few at a time, and rank {rank}'s {name} has no windows. "
             f"Use the task 'least-squares', 'logistic', 'softmax' or 'hinge'."
+        )
+
+
+def check_task(task: Any, rank: int, config: Config) -> None:
+    """Check that what a rank learns is a task; one of the user's own is tried, once."""
+    place = (config.task or {}).get("name", "")
+    lacks = [name for name in ("dim", "loss", "grad", "evaluate") if not hasattr(task, name)]
+    if lacks:
+        raise ConfigError(f"the task {place!r} lacks {', '.join(lacks)}. It has dim, loss, grad and evaluate.")
+    if not is_place(place):
+        return
+    w = task.start(stream(config.seed, Purpose.START)) if isinstance(task, Starting) else np.zeros(task.dim)
+    w = np.asarray(w, config.dtype)
+    loss, gradient = task.loss(w), task.grad(w)
+    if np.shape(loss) != ():
+        raise ConfigError(f"the task {place!r} of rank {rank} has a loss of shape {np.shape(loss)}, not one number.")
+    shape, kind = np.shape(gradient), np.asarray(gradient).dtype
+    if not isinstance(gradient, np.ndarray) or shape != (task.dim,) or kind != config.dtype:
+        raise ConfigError(
+            f"the task {place!r} of rank {rank} has a gradient of shape {shape} and {kind}; it is to be a numpy array "
+            f"({task.dim},), dim numbers, of {config.dtype}."
         )
