@@ -84,17 +84,19 @@ def piece(kind: str, place: str) -> Any:
     if all(lacks):
         few = " or ".join(", ".join(repr(name) for name in some) for some in lacks)
         raise ConfigError(f"the {kind} {place!r} lacks {few}. ARCHITECTURE.md says what each kind of piece has.")
-    if kind == "task" and lacks[0]:
+    bare = kind == "task" and bool(lacks[0])
+    try:
+        typing.get_type_hints(getattr(found, "__init__") if bare else found)  # noqa: B009
+    except Exception as error:  # any expression may be written there
+        raise ConfigError(f"the {kind} {place!r} has settings whose types cannot be read: {error}.") from error
+    if bare:
         return _bound(found, place)
     if not dataclasses.is_dataclass(found):
         raise ConfigError(f"the {kind} {place!r} is no dataclass. Write @dataclass(frozen=True) above the class.")
-    try:
-        typing.get_type_hints(found)
-    except Exception as error:  # any expression may be written there
-        raise ConfigError(f"the {kind} {place!r} has settings whose types cannot be read: {error}.") from error
     return found
 
 
+@cache
 def _bound(made: type, place: str) -> type:
     """The settings of a task that is itself made with a rank's data."""
     if dataclasses.is_dataclass(made):

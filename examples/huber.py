@@ -1,9 +1,9 @@
-"""A task of one's own: linear regression with Huber's loss, squares near 0 and absolute values farther out."""
-
 import numpy as np
 
 
 class Huber:
+    """Linear regression with Huber's loss: squares near 0, absolute values farther out."""
+
     def __init__(self, data, width=1.0, l2=0.001):  # one rank's data; the rest are settings
         self.data, self.width, self.l2 = data, width, l2
         self.dim = data.x.shape[1] + 1  # the last parameter is the bias

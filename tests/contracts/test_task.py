@@ -21,8 +21,8 @@ from dmtl.registry import find, names
 P = 3
 L2 = 0.05
 FEATURES = ("x", "held_x", "test_x")
-SPECIAL = {"bearing"}
-"""reads one layout of columns and has no ridge; it has tests of its own"""
+SPECIAL = {"bearing", "torch"}
+"""these have tests of their own: one reads one layout of columns, one needs a module"""
 few = settings(max_examples=50, deadline=None)
 
 
