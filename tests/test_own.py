@@ -17,6 +17,7 @@ from dmtl.simulator import simulate
 from dmtl.specs import describe, make, parse
 
 PLAIN = '''
+import numpy as np
 class Mean:
     """The mean of the targets."""
     dim = 1

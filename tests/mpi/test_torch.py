@@ -29,16 +29,10 @@ def nets(tmp_path):
     return str(tmp_path / "nets.py")
 
 
-@pytest.mark.parametrize(
-    "more",
-    [
-        ("--dtype", "float32", "--screen", "median"),
-        (
-            "--private",
-            "2",
-        ),
-    ],
-)
+MODES = [("--dtype", "float32", "--screen", "median"), pytest.param(("--private", "2"), marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("more", MODES)
 def test_models_on_mpi_are_those_of_the_simulator_bit_for_bit(mpirun, nets, tmp_path, more):
     task = ("--task", f"torch:{nets}:dropping,batch=16", *more)
     done = mpirun(3, *RUN, *task, "--out", str(tmp_path / "mpi"))
