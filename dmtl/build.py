@@ -30,8 +30,9 @@ from dmtl.data.split import choose_tasks, in_precision, share, standardise
 from dmtl.errors import ConfigError
 from dmtl.graphs.common import check_connected
 from dmtl.links import Conditions, parse_joins, parse_link, parse_slow, parse_split
-from dmtl.modes import as_shared, check_compressor, check_layers, check_rows, check_vectors, in_mode
+from dmtl.modes import as_shared, check_compressor, check_layers, check_rows, check_task, check_vectors, in_mode
 from dmtl.node import Node
+from dmtl.own import files
 from dmtl.registry import find
 from dmtl.rng import Purpose, stream
 from dmtl.screens.piped import Piped
@@ -83,14 +84,14 @@ class Plan:
 
     @cached_property
     def data_identity(self) -> str:
-        """Hexadecimal digest of all data, of the graph and of its schedule."""
+        """Hexadecimal digest of all data, of the graph, of its schedule and of the user's own code."""
         mixed = hashlib.sha256(repr(sorted(map(repr, self.topology.graph.edges(data=True)))).encode())
         for array in (self.pool.x, self.pool.y, self.pool.task, self.pool.group, self.pool.test):
             if array is not None:
                 mixed.update(np.ascontiguousarray(array).data)
         schedule = (self.config.time_varying or {}).get("path")
-        if schedule:
-            mixed.update(Path(schedule).read_bytes())
+        for file in ([schedule] if schedule else []) + files(msgspec.to_builtins(self.config)):
+            mixed.update(Path(file).read_bytes())
         return mixed.hexdigest()
 
     def dataset(self, rank: int) -> Dataset:
@@ -142,7 +143,9 @@ class Plan:
         )
 
     def _bound_task(self, rank: int) -> Any:
-        return self.task.build(self.dataset(rank))
+        task = self.task.build(self.dataset(rank))
+        check_task(task, rank, self.config)
+        return task
 
     @cached_property
     def _known_task(self) -> Callable[[int], Any]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
 from dmtl.build import Plan, plan
+from dmtl.capabilities import Placeable
 from dmtl.checkpoints import common, revive, saved_rounds
 from dmtl.config import digest, load
 from dmtl.consensus.chart import Gathering
@@ -18,7 +20,8 @@ from dmtl.node import Node, NodeState
 from dmtl.recorder import Recorder
 from dmtl.results import check_free, folder, prepare
 from dmtl.resume import check_identity, check_same, laggards
-from dmtl.transports.mpi import launch
+from dmtl.transports.agree import unlike
+from dmtl.transports.mpi import launch, local_rank
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -68,6 +71,8 @@ def _alone(raw: Mapping[str, Any], quiet: bool, resume: Path | None) -> int:
     job = plan(config)
     _check_folder(job, resume, range(job.topology.size))
     nodes = [job.node(rank) for rank in range(job.topology.size)]
+    if say := unlike([node.message_shape for node in nodes]):
+        raise CompatibilityError(say)
     rounds = [saved_rounds(resume, node.view.rank) for node in nodes] if resume else None
     if rounds and _nothing_to_do(job, rounds, quiet):
         return 0
@@ -92,7 +97,8 @@ def _parallel(settings: Settings, quiet: bool, resume: Path | None) -> int:
     from dmtl.transports.ending import leave_at_once
 
     ready = _caught(_ready, settings, comm, resume)
-    code = _agreed(comm, "" if isinstance(ready, DmtlError) else _identity(*ready), ready)
+    identity, shape = ("", (0, 0)) if isinstance(ready, DmtlError) else (_identity(*ready), ready[1].message_shape)
+    code = _agreed(comm, identity, ready, shape)
     if code or isinstance(ready, DmtlError):
         return code
     job, node = ready
@@ -113,11 +119,11 @@ def _parallel(settings: Settings, quiet: bool, resume: Path | None) -> int:
     return code
 
 
-def _agreed(comm: MPI.Intracomm, identity: str, outcome: object) -> int:
-    """Hear whether all ranks got this far with the same identity; print what this rank is to say."""
+def _agreed(comm: MPI.Intracomm, identity: str, outcome: object, shape: tuple[int, int] = (0, 0)) -> int:
+    """Hear whether all ranks got this far with the same identity and messages; print what this rank is to say."""
     from dmtl.transports.agree import agree
 
-    verdict = agree(comm, identity, outcome if isinstance(outcome, DmtlError) else None)
+    verdict = agree(comm, identity, outcome if isinstance(outcome, DmtlError) else None, shape)
     if verdict.say:
         print(f"dmtl: {verdict.say}", file=sys.stderr, flush=True)
     return verdict.exit_code
@@ -153,6 +159,8 @@ def _ready(settings: Settings, comm: MPI.Intracomm, resume: Path | None) -> tupl
             f"Start it without mpirun."
         )
     _check_folder(job, resume, (comm.rank,))
+    if isinstance(job.task, Placeable):
+        job = replace(job, task=job.task.on(local_rank()))
     return job, job.node(comm.rank)
 
 

@@ -10,17 +10,19 @@ import numpy as np
 from dmtl.algorithms.certified import CertifiedStop, parse_stop
 from dmtl.algorithms.personal import Personal, Shared, starting
 from dmtl.algorithms.streamed import Serving, Streamed
-from dmtl.capabilities import Agreeing, Certified, Layered, Windowed
+from dmtl.capabilities import Agreeing, Certified, Layered, Starting, Windowed
 from dmtl.config import Config
 from dmtl.consensus.chart import Chart, Gathering
 from dmtl.errors import CompatibilityError, ConfigError, unknown
 from dmtl.links import Conditions
+from dmtl.own import is_place
+from dmtl.rng import Purpose, stream
 from dmtl.types import Algorithm, Needs, Task
 from dmtl.wire import Compressor
 
 __all__ = [
     *("as_shared", "bare", "check_compressor", "check_layers", "check_rows", "check_stop"),
-    *("check_vectors", "in_mode"),
+    *("check_task", "check_vectors", "in_mode"),
 ]
 
 
@@ -201,4 +203,25 @@ def check_vectors(algorithm: Any, task: Task, config: Config) -> None:
         raise CompatibilityError(
             f"{config.algorithm['name']!r} says more than vectors of its task, and --compress would falsify that. "
             f"Leave out --compress, or use 'diffusion', 'laplacian' or 'network-lasso'."
+        )
+
+
+def check_task(task: Any, rank: int, config: Config) -> None:
+    """Check that what a rank learns is a task; one of the user's own is tried, once."""
+    place = (config.task or {}).get("name", "")
+    lacks = [name for name in ("dim", "loss", "grad", "evaluate") if not hasattr(task, name)]
+    if lacks:
+        raise ConfigError(f"the task {place!r} lacks {', '.join(lacks)}. It has dim, loss, grad and evaluate.")
+    if not is_place(place):
+        return
+    w = task.start(stream(config.seed, Purpose.START)) if isinstance(task, Starting) else np.zeros(task.dim)
+    w = np.asarray(w, config.dtype)
+    loss, gradient = task.loss(w), task.grad(w)
+    if np.shape(loss) != ():
+        raise ConfigError(f"the task {place!r} of rank {rank} has a loss of shape {np.shape(loss)}, not one number.")
+    shape, kind = np.shape(gradient), np.asarray(gradient).dtype
+    if not isinstance(gradient, np.ndarray) or shape != (task.dim,) or kind != config.dtype:
+        raise ConfigError(
+            f"the task {place!r} of rank {rank} has a gradient of shape {shape} and {kind}; it is to be a numpy array "
+            f"({task.dim},), dim numbers, of {config.dtype}."
         )

@@ -2,7 +2,7 @@
 
 A line here and a file there is all that a new piece costs. Modules are imported when a name is asked for.
 Others add pieces by entry points in the groups ``dmtl.algorithms``, ``dmtl.screens`` .. (the kind, and an s where it
-has none).
+has none), or name them by their place, ``FILE.py:CLASS`` (``dmtl.own``).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 from dmtl.errors import ConfigError, unknown
+from dmtl.own import is_place, piece
 
 __all__ = ["BUILTIN", "find", "kinds", "names", "where"]
 
@@ -225,6 +226,7 @@ BUILTIN: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "many": "dmtl.tasks.many:Many",
             "mlp": "dmtl.tasks.mlp:MLP",
             "softmax": "dmtl.tasks.softmax:Softmax",
+            "torch": "dmtl.tasks.torch:Torch",
         },
         "time-varying": {
             "activation": "dmtl.time_varying.activation:Activation",
@@ -290,6 +292,8 @@ def names(kind: str) -> list[str]:
 
 def where(kind: str, name: str) -> str:
     """``module:attribute`` of a piece, without importing it."""
+    if is_place(name):
+        return name
     if name not in names(kind):
         raise unknown(kind, name, names(kind))
     foreign = _foreign(kind)
@@ -298,6 +302,8 @@ def where(kind: str, name: str) -> str:
 
 def find(kind: str, name: str) -> Any:
     """Import and return a piece: a frozen dataclass whose fields are its settings, or a function for weights."""
+    if is_place(name):
+        return piece(kind, name)
     module, _, attribute = where(kind, name).partition(":")
     try:
         return getattr(import_module(module), attribute)

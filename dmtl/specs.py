@@ -1,5 +1,6 @@
 """Pieces as text: ``torus:2x4``, ``trimmed-mean:b=1``, ``nnm:f=2+trimmed-mean:b=2``, or a table in a TOML file.
 
+A piece of the user's own is ``own.py:Class:key=value`` or ``package.module:Class:key=value``.
 A setting may be a piece itself: ``sleeper:t0=50,inner=(alie:z=1.5)``; the brackets may go where it has no comma.
 """
 
@@ -13,6 +14,7 @@ from typing import Any
 import msgspec
 
 from dmtl.errors import ConfigError, unknown
+from dmtl.own import is_place
 from dmtl.penalties.penalty import Penalty
 from dmtl.registry import find
 from dmtl.types import Attack
@@ -33,6 +35,9 @@ def parse(text: str | Mapping[str, Any], where: str) -> Spec:
             raise ConfigError(f"{where} has no 'name'. Write {where} = {{ name = ..., key = value }} or a string.")
         return dict(text)
     name, _, rest = text.strip().partition(":")
+    if is_place(name):
+        attribute, _, rest = rest.partition(":")
+        name = f"{name}:{attribute}"
     if not name:
         raise ConfigError(f"{where} is empty. Write a name, or name:key=value.")
     spec: Spec = {"name": name}
@@ -90,7 +95,7 @@ def describe(kind: str, piece: Any) -> Spec:
     from dmtl.registry import names, where
 
     place = f"{type(piece).__module__}:{type(piece).__qualname__}"
-    name = next(name for name in names(kind) if where(kind, name) == place)
+    name = next((name for name in names(kind) if where(kind, name) == place), place)
     values = {key: (getattr(piece, key), PIECES.get(hint)) for key, hint in settings(kind, name).items()}
     given = {key: pair for key, pair in values.items() if pair[0] is not None}
     return {"name": name, **{key: describe(part, value) if part else value for key, (value, part) in given.items()}}

@@ -16,7 +16,7 @@ LAYERS = (
         *("penalties", "lifts", "consensus"),
     ),
     (
-        *("links", "topology", "robustness", "agreement", "quality", "changing"),
+        *("links", "topology", "robustness", "agreement", "quality", "changing", "own"),
         *("graphs", "algorithms", "compressors", "screens", "attacks", "tasks", "data", "time_varying"),
     ),
     ("mixer", "node", "wire"),
@@ -36,7 +36,8 @@ LAYERS = (
     ),
     ("launch", "session", "simulation", "stopping", "cli", "__main__", "__init__", "report", "commands"),
 )
-READS_FILES = {"graphs", "data", "time_varying"}
+READS_FILES = {"graphs", "data", "time_varying", "own"}
+USES_TORCH = PACKAGE / "tasks" / "network.py"
 IMPURE = {"os", "pathlib", "time", "logging", "json", "mpi4py", "matplotlib", "torch"}
 
 
@@ -96,8 +97,13 @@ def test_kinds_of_pieces_know_nothing_of_each_other(kind):
 
 @pytest.mark.parametrize("path", [path for path in files() if layer(part(path)) <= 2], ids=lambda path: path.stem)
 def test_the_inner_layers_touch_no_file_clock_or_network(path):
-    allowed = {"pathlib"} if part(path) in READS_FILES else set()
+    allowed = {"pathlib"} if part(path) in READS_FILES else {"torch"} if path == USES_TORCH else set()
     assert not {module.split(".")[0] for module in imports(path)} & (IMPURE - allowed)
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_one_file_alone_imports_torch_and_only_inside_functions(path):
+    assert "torch" not in {module.split(".")[0] for module in imports(path, anywhere=path != USES_TORCH)}
 
 
 @pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -20,6 +20,7 @@ __all__ = [
     "Judging",
     "Layer",
     "Layered",
+    "Placeable",
     "Proximable",
     "Reweighting",
     "Sharing",
@@ -238,3 +239,11 @@ class Weighted(Protocol):
 
         ``shares`` (k,) sum to one. Of classes it is the mean of probabilities.
         """
+
+
+@runtime_checkable
+class Placeable(Protocol):
+    """Settings of a task that computes on a device, of which the ranks of one machine take one each in turn."""
+
+    def on(self, place: int) -> Placeable:
+        """The settings of the ``place``-th rank of its machine."""

@@ -11,6 +11,7 @@ from dmtl.commands.console import print_json, print_table
 from dmtl.commands.docstrings import Page, Setting, read
 from dmtl.errors import unknown
 from dmtl.graphs.files import bundled, bundled_sources
+from dmtl.own import is_place
 from dmtl.registry import kinds, names, where
 from dmtl.types import Needs
 
@@ -63,6 +64,9 @@ def print_list(kind: str | None, as_json: bool) -> None:
 
 def print_page(name: str, kind: str | None) -> None:
     """Print the manual page of a piece; of all that share the name, if no kind is given."""
+    if is_place(name):
+        _print(read(kind_of(kind or "task"), name))
+        return
     name, _, rest = name.partition(":")
     if name == "file" and rest in bundled():
         kind = kind or "topology"

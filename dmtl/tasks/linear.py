@@ -24,6 +24,7 @@ __all__ = [
     "half",
     "half_grads",
     "judge",
+    "labels",
     "misfit",
     "one_hot",
     "prepare",
@@ -78,15 +79,16 @@ def misfit(task: str, wanted: str, classes: int) -> ConfigError:
 
 def signs(y: Vec) -> Targets:
     """Labels 0 and 1 (m,) as -1 and +1."""
-    return 2 * _labels(y, 2) - 1
+    return 2 * labels(y, 2) - 1
 
 
 def one_hot(y: Vec, classes: int) -> Targets:
     """Labels (m,) as rows (m, classes) with a single 1, column by column in memory."""
-    return np.asfortranarray(np.equal.outer(_labels(y, classes), np.arange(classes)), dtype=np.float64)
+    return np.asfortranarray(np.equal.outer(labels(y, classes), np.arange(classes)), dtype=np.float64)
 
 
-def _labels(y: Vec, classes: int) -> Vec:
+def labels(y: Vec, classes: int) -> Vec:
+    """``y`` (m,), which must be whole numbers 0 .. classes - 1."""
     if not np.isin(y, np.arange(classes)).all():
         raise ConfigError(f"the data have a label that is none of 0 .. {classes - 1}. Number the classes from 0.")
     return y

@@ -16,7 +16,7 @@ from dmtl.errors import DmtlError
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-__all__ = ["Verdict", "agree", "exchange_rounds"]
+__all__ = ["Verdict", "agree", "exchange_rounds", "unlike"]
 
 _DIGEST = 64
 _RECORD = 1024
@@ -32,12 +32,13 @@ class Verdict(NamedTuple):
     """what this rank is to print; one rank speaks for all that have the same to say"""
 
 
-def agree(comm: MPI.Intracomm, digest: str, error: DmtlError | None) -> Verdict:
+def agree(comm: MPI.Intracomm, digest: str, error: DmtlError | None, shape: tuple[int, int] = (0, 0)) -> Verdict:
     """Compare what all ranks are about to run; collective over ``comm``.
 
-    ``digest``: 64 hexadecimal digits of everything that must be the same; ``error``: what went wrong on this rank.
+    ``digest``: 64 hexadecimal digits of everything that must be the same; ``error``: what went wrong on this rank;
+    ``shape``: (f, d) of its messages.
     """
-    records = _gather(comm, digest, error)
+    records = _gather(comm, digest, error, shape)
     errors = [(code, text) for code, _, text in records]
     if any(code for code, _ in errors):
         first = next(code for code, _ in errors if code)
@@ -48,7 +49,22 @@ def agree(comm: MPI.Intracomm, digest: str, error: DmtlError | None) -> Verdict:
     other = [rank for rank, digest in enumerate(digests) if digest != digests[0]]
     if not other:
         return Verdict(0, "")
-    return Verdict(2, _disagreement(other) if comm.rank == 0 else "")
+    shapes = [(int(f), int(d)) for f, d in (text.split() for _, _, text in records)]
+    say = unlike(shapes) or _disagreement(other)
+    return Verdict(2, f"error: {say}" if comm.rank == 0 else "")
+
+
+def unlike(shapes: Sequence[tuple[int, int]]) -> str:
+    """What is wrong with messages of these shapes (f, d), one for each rank; empty if all are alike."""
+    rank = next((rank for rank, shape in enumerate(shapes) if shape != shapes[0]), 0)
+    if not rank:
+        return ""
+    (f, d), (f0, d0) = shapes[rank], shapes[0]
+    mine, first = (str(d), str(d0)) if f == f0 == 1 else (f"{f} x {d}", f"{f0} x {d0}")
+    return (
+        f"rank {rank} would send messages of {mine} numbers and rank 0 of {first}: their tasks have different numbers "
+        f"of parameters. Give all ranks one module, and data with the same columns and classes."
+    )
 
 
 def exchange_rounds(comm: MPI.Intracomm, own: Sequence[int]) -> list[list[int]]:
@@ -60,9 +76,11 @@ def exchange_rounds(comm: MPI.Intracomm, own: Sequence[int]) -> list[list[int]]:
     return [row[row >= 0].tolist() for row in table]
 
 
-def _gather(comm: MPI.Intracomm, digest: str, error: DmtlError | None) -> list[tuple[int, str, str]]:
-    """(exit code, digest, message) of every rank, in fixed-size records: nothing is pickled."""
-    text = str(error).encode()[: _RECORD - _DIGEST - 1] if error else b""
+def _gather(
+    comm: MPI.Intracomm, digest: str, error: DmtlError | None, shape: tuple[int, int]
+) -> list[tuple[int, str, str]]:
+    """(exit code, digest, message or shape) of every rank, in fixed-size records: nothing is pickled."""
+    text = str(error).encode()[: _RECORD - _DIGEST - 1] if error else f"{shape[0]} {shape[1]}".encode()
     mine = bytes([error.exit_code if error else 0]) + digest.encode().ljust(_DIGEST) + text
     send = np.frombuffer(mine.ljust(_RECORD, b"\0"), dtype=np.uint8)
     receive = np.empty((comm.size, _RECORD), dtype=np.uint8)
@@ -83,6 +101,6 @@ def _disagreement(other: list[int]) -> str:
     shown = ", ".join(map(str, other[:8])) + (" ..." if len(other) > 8 else "")
     who = f"rank {shown} is" if len(other) == 1 else f"ranks {shown} are"
     return (
-        f"error: {who} about to run something else than rank 0: other settings, graph, data or version of dmtl. "
+        f"{who} about to run something else than rank 0: other settings, graph, data or version of dmtl. "
         f"Start all ranks with the same command, files and environment."
     )

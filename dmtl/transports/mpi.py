@@ -17,13 +17,21 @@ from dmtl.errors import DmtlError, RevokedError, TransportError
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-__all__ = ["Launch", "find_mpirun", "guard", "launch", "mismatch", "started", "world"]
+__all__ = ["Launch", "find_mpirun", "guard", "launch", "local_rank", "mismatch", "started", "world"]
 
 _LAUNCHERS = (
     ("Open MPI", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
     ("MPICH or Intel MPI", "PMI_RANK", "PMI_SIZE"),
     ("MVAPICH", "MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE"),
     ("Slurm", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),
+)
+
+_LOCAL = (
+    "OMPI_COMM_WORLD_LOCAL_RANK",
+    "MPI_LOCALRANKID",
+    "PMI_LOCAL_RANK",
+    "MV2_COMM_WORLD_LOCAL_RANK",
+    "SLURM_LOCALID",
 )
 
 
@@ -47,6 +55,12 @@ def launch(environment: Mapping[str, str] = os.environ) -> Launch:
         if rank in environment and size in environment:
             return Launch(name, int(environment[rank]), int(environment[size]))
     return Launch("", 0, 1)
+
+
+def local_rank(environment: Mapping[str, str] = os.environ) -> int:
+    """Which of the ranks of its machine this process is; where the launcher does not say, its rank."""
+    said = next((environment[name] for name in _LOCAL if name in environment), "")
+    return int(said) if said.isdecimal() else launch(environment).rank
 
 
 def started() -> bool:

@@ -21,8 +21,8 @@ from dmtl.registry import find, names
 P = 3
 L2 = 0.05
 FEATURES = ("x", "held_x", "test_x")
-SPECIAL = {"bearing", "gp-features"}
-"""without a ridge to set, and one layout of columns or features of their own; they have tests of their own"""
+SPECIAL = {"bearing", "gp-features", "torch"}
+"""these have tests of their own: without a ridge to set, with one layout of columns, or with a module of the user's"""
 few = settings(max_examples=50, deadline=None)
 
 
