@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -95,6 +96,17 @@ def test_a_method_that_only_draws_neighbours_together_keeps_its_objective(one):
     best, _ = joint(GRAPHS["random"], tasks, 0.5)
     found = models(network(GRAPHS["random"], Laplacian(0.5), tasks, compressor=one), 600)
     np.testing.assert_allclose(found, best, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("one", [Quantise(1), Quantise(2), Quantise(3), TopK(0.05), RandomK(0.05)], ids=str)
+def test_gossip_of_long_vectors_of_unlike_numbers_is_stable(one):
+    rng = np.random.default_rng(0)
+    start = rng.standard_normal((8, 4000)) * np.exp(2 * rng.standard_normal(4000))
+    still = [SimpleNamespace(dim=4000, smoothness=1.0, grad=None) for _ in range(8)]
+    nodes = network(GRAPHS["ring"], Diffusion(0.0), still, compressor=one)
+    states = [node.start(x) for node, x in zip(nodes, start, strict=True)]
+    after = np.array([state.x for state in simulate(nodes, 150, states=states)])
+    assert np.linalg.norm(after - after.mean(axis=0)) < 0.9 * np.linalg.norm(start - start.mean(axis=0))
 
 
 def test_edges_with_words_of_their_own_have_copies_of_their_own():

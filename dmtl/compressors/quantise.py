@@ -24,7 +24,8 @@ class Quantise:
     moves a number further than to 0, and the largest not at all, so |C(v) - v|^2 <= (1 - 1 / d) |v|^2; with many bits
     it is far less, d / (4 L^2) |v|^2 at most.
     What is ours: rounding to nearest in place of at random, so that it is a contraction for every vector; gamma 1,
-    which averaging bore in a study on rings and complete graphs, and a half where there are three levels or two.
+    which averaging bore in a study on rings and complete graphs, also where numbers differ much in size; 0.2 with three
+    levels, which is stable for long vectors too, and 0.5 with two.
 
     Message: ``bits`` bits a number, and m, for each vector.
     Alistarh, Grubic, Li, Tomioka and Vojnovic, "QSGD: Communication-efficient SGD via gradient quantization and
@@ -38,7 +39,7 @@ class Quantise:
     feedback: bool = True
     """say the difference from what was said before; without it messages may be late or lost, and errors stay"""
     gamma: float | None = None
-    """step towards the average, for methods that average to agree; left out: 1, and 0.5 with 1 or 2 bits"""
+    """step towards the average, for methods that average to agree; left out: 1, with 2 bits 0.2, with one 0.5"""
 
     draws: ClassVar[bool] = False
 
@@ -50,7 +51,7 @@ class Quantise:
     @property
     def step(self) -> float:
         """Step towards the average."""
-        return (1.0 if self.bits > 2 else 0.5) if self.gamma is None else self.gamma
+        return {1: 0.5, 2: 0.2}.get(self.bits, 1.0) if self.gamma is None else self.gamma
 
     def size(self, d: int, dtype: DTypeLike) -> int:
         """Bytes of one vector."""
