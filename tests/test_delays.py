@@ -20,10 +20,14 @@ PATIENT = [
 ]
 """methods that talk, and take late messages"""
 STEADY: dict[str, dict[str, object]] = {
+    "clustered-fl": {"tol1": 1e-9},
+    "cross-stitch": {"rate": 0.0},
     "dmtc-joint": {"step_size": 0.3},
     "fedem": {"components": 1},
     "ifca": {"components": 1},
+    "pfedme": {"share": 1.0, "steps": 20},
     "resilient-mtl": {"step_size": 0.3, "gamma": 0.5},
+    "uncertainty-weighted": {"least": 0.0, "memory": 0.0, "step_size": 0.6},
 }
 """a step that does not fall, for those that would not be at their end after 200 rounds; one end for those with many"""
 

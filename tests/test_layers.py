@@ -22,6 +22,7 @@ LAYERS = (
     ("mixer", "node", "wire"),
     ("runner", "simulator", "virtual", "transports", "memory"),
     (
+        "pieces",
         "registry",
         "specs",
         "config",

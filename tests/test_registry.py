@@ -10,7 +10,8 @@ import pytest
 
 from dmtl import registry
 from dmtl.errors import ConfigError
-from dmtl.registry import BUILTIN, find, kinds, names, where
+from dmtl.pieces import BUILTIN
+from dmtl.registry import find, kinds, names, where
 
 
 def test_a_wrong_name_is_answered_with_the_nearest_right_one():

@@ -111,7 +111,8 @@ class Clusters:
     def exposure(self) -> str:
         """Cuts."""
         return (
-            "believes what neighbours say of their updates: a liar can part honest ranks, at worst until each is alone."
+            "believes what neighbours say of their updates: a liar can part honest ranks, at worst until all are alone. "
+            "With liars use 'fedavg-gossip' and a screen."
         )
 
     def message_shape(self, task: Task) -> tuple[int, int]:

@@ -72,7 +72,7 @@ class ManyTaskHierarchy:
         """What single predecessors can do."""
         return (
             "asks the screen about earlier neighbours only: who has one of them believes it. Give each rank several, "
-            "by more links."
+            "by more links, or use 'laplacian' and a screen."
         )
 
     def message_shape(self, task: Task) -> tuple[int, int]:
