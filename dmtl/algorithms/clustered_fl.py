@@ -111,7 +111,7 @@ class Clusters:
     def exposure(self) -> str:
         """Cuts."""
         return (
-            "believes what neighbours say of their updates: a liar can part honest ranks, at worst until all are alone. "
+            "believes what neighbours say of their updates: a liar can part honest ranks, all of them at worst. "
             "With liars use 'fedavg-gossip' and a screen."
         )
 
