@@ -83,4 +83,6 @@ class Diffusion:
         gradient = task.grad(x, view.batch(ahead))
         if self.momentum:
             gradient = m = self.momentum * m + (1 - self.momentum) * gradient
-        return State(x, x - mu * gradient, m)
+        psi = mu * gradient
+        # In place where it can be: a network's vector is the largest thing that a rank holds.
+        return State(x, np.subtract(x, psi, out=psi if psi.dtype == x.dtype else None), m)
