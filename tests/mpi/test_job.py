@@ -99,7 +99,7 @@ def test_a_message_longer_than_mpi_can_count_is_refused_by_name(mpirun):
         "from types import SimpleNamespace\n"
         "from dmtl.transports.mpi import world\n"
         "from dmtl.transports.sync import connect\n"
-        "connect(world(), SimpleNamespace(message_shape=(2, 2**30)))\n"
+        "connect(world(), SimpleNamespace(form=((2, 2**30), None)))\n"
     )
     done = mpirun(2, "-c", code)
     assert done.returncode == 4
