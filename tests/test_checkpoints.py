@@ -110,10 +110,18 @@ def test_so_it_is_under_every_attack(tmp_path, attack):
     assert bits(cut(make, tmp_path, ROUNDS, FEWER)) == bits(simulate(make(), ROUNDS))
 
 
+QUICK = {("all", "dissensus"), ("mini-batches", "alie"), ("lost", "gaussian")}
+"""those with liars that are tried in every run"""
+
+
 @pytest.mark.parametrize(
-    "attack", ["", "dissensus", *(pytest.param(name, marks=pytest.mark.slow) for name in ("alie", "gaussian"))]
+    ("name", "attack"),
+    [
+        pytest.param(name, attack, marks=() if not attack or (name, attack) in QUICK else pytest.mark.slow)
+        for name in CONDITIONS
+        for attack in ("", "dissensus", "alie", "gaussian")
+    ],
 )
-@pytest.mark.parametrize("name", CONDITIONS)
 def test_so_it_is_under_every_condition(tmp_path, name, attack):
     tried = 0
     for number, algorithm in enumerate(names("algorithm")):

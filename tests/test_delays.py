@@ -45,7 +45,9 @@ def test_there_are_methods_that_take_late_messages():
     assert {"amtl", "diffusion", "laplacian", "local"} <= {*PATIENT}
 
 
-@pytest.mark.parametrize("graph", ["ring", "star", "random"])
+@pytest.mark.parametrize(
+    "graph", ["ring", *(pytest.param(name, marks=pytest.mark.slow) for name in ("star", "random"))]
+)
 @pytest.mark.parametrize("name", PATIENT)
 def test_delays_of_20_rounds_and_a_tenth_of_all_messages_lost_change_no_final_model(name, graph):
     tasks, links, drawn = quadratics(8), GRAPHS[graph], Drawn(seed=11, slow={2: 5.0})

@@ -223,7 +223,7 @@ def test_gradient_tracking_reaches_the_minimiser_and_its_trackers_keep_the_sum_o
     assert np.abs(xs(states) - BEST).max() < 1e-8
 
 
-@pytest.mark.parametrize("graph", ["ring", "random"])
+@pytest.mark.parametrize("graph", ["ring", pytest.param("random", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", SYMMETRIC)
 def test_edge_duals_reach_the_exact_minimiser_all_the_same(name, graph):
     assert np.abs(xs(simulate(symmetric(name, PDMM(), graph), 1000)) - BEST).max() < 1e-10
