@@ -112,7 +112,7 @@ def test_local_reaches_each_tasks_own_minimiser_and_says_nothing():
 
 
 @pytest.mark.parametrize("graph", CONNECTED)
-@pytest.mark.parametrize("strength", [0.05, 0.3, 1.0, 5.0])
+@pytest.mark.parametrize("strength", [0.3, 5.0, *(pytest.param(c, marks=pytest.mark.slow) for c in (0.05, 1.0))])
 def test_network_lasso_reaches_the_optimum_of_an_independent_solver(graph, strength):
     tasks = quadratics(8)
     x = models(simulate(network(GRAPHS[graph], NetworkLasso(strength, sigma=1.0), tasks), 4000))

@@ -132,14 +132,14 @@ def test_a_rogue_costs_its_neighbours_an_edge_and_no_more(mpirun, tmp_path, mode
     ("mode", "d", "how"),
     [
         ("silent", 1_000_000, ()),
-        ("silent", 1_000_000, TCP),
+        pytest.param("silent", 1_000_000, TCP, marks=pytest.mark.slow),
         ("deaf", 1_000_000, ()),
-        ("long", 8000, ()),
+        pytest.param("long", 8000, (), marks=pytest.mark.slow),
         *(("long", 10_000, how) for how in ((), TCP)),
         ("huge", 10, TCP),
         ("huge", 100_000, ()),
         ("stalls", 1_000_000, ()),
-        ("stalls", 1_000_000, TCP),
+        pytest.param("stalls", 1_000_000, TCP, marks=pytest.mark.slow),
     ],
     ids=lambda value: "-".join(value)[-12:] if isinstance(value, tuple) else str(value),
 )
