@@ -10,13 +10,13 @@ import numpy as np
 from dmtl.algorithms.certified import CertifiedStop, parse_stop
 from dmtl.algorithms.personal import Personal, Shared, starting
 from dmtl.algorithms.streamed import Serving, Streamed
-from dmtl.capabilities import Agreeing, Certified, Layered, Starting, Windowed
+from dmtl.capabilities import Agreeing, Certified, Layered, Windowed
 from dmtl.config import Config
 from dmtl.consensus.chart import Chart, Gathering
 from dmtl.errors import CompatibilityError, ConfigError, unknown
 from dmtl.links import Conditions
 from dmtl.own import is_place
-from dmtl.rng import Purpose, stream
+from dmtl.starts import first_model
 from dmtl.types import Algorithm, Needs, Task
 from dmtl.wire import Compressor
 
@@ -102,13 +102,8 @@ def check_layers(task: Task, rank: int, config: Config) -> None:
         raise ConfigError("--private names all layers, and nothing is left to share. Use the algorithm 'local'.")
 
 
-def check_stop(algorithm: Algorithm[Any], conditions: Conditions, liars: Collection[int], config: Config) -> list[str]:
-    """Check that a method can be stopped by a bound on its objective; return warnings, each one sentence."""
-    if not isinstance(algorithm, Certified) or Needs.UNSCREENED not in algorithm.needs:
-        raise CompatibilityError(
-            f"{config.algorithm['name']!r} has no certificate: its ranks cannot bound how far the objective is above "
-            f"its least. Leave out --stop, or use 'mocha', 'dmtrl' or a replicated form, as of plain 'joint-sparse'."
-        )
+def _unsteady(conditions: Conditions, config: Config) -> str:
+    """Why not every message comes in its own round; empty where all do."""
     what = {
         f"transport {config.transport!r}": config.asynchronous,
         "a time-varying graph": config.time_varying,
@@ -116,7 +111,17 @@ def check_stop(algorithm: Algorithm[Any], conditions: Conditions, liars: Collect
         "a late rank": conditions.joins,
         f"link {config.link!r}": conditions.hides,
     }
-    if unsteady := next((name for name, there in what.items() if there), ""):
+    return next((name for name, there in what.items() if there), "")
+
+
+def check_stop(algorithm: Algorithm[Any], conditions: Conditions, liars: Collection[int], config: Config) -> list[str]:
+    """Check that a method can be stopped by a bound on its objective; return warnings, each one sentence."""
+    if not isinstance(algorithm, Certified) or Needs.UNSCREENED not in algorithm.needs:
+        raise CompatibilityError(
+            f"{config.algorithm['name']!r} has no certificate: its ranks cannot bound how far the objective is above "
+            f"its least. Leave out --stop, or use 'mocha', 'dmtrl' or a replicated form, as of plain 'joint-sparse'."
+        )
+    if unsteady := _unsteady(conditions, config):
         raise CompatibilityError(
             f"--stop adds up what all ranks say in the same round, and there is {unsteady}. Leave one of them out."
         )
@@ -177,14 +182,7 @@ def check_compressor(
         )
     if not compressor.feedback:
         return []
-    what = {
-        f"transport {config.transport!r}": config.asynchronous,
-        "a time-varying graph": config.time_varying,
-        "a split": conditions.splits,
-        "a late rank": conditions.joins,
-        f"link {config.link!r}": conditions.hides,
-    }
-    if unsteady := next((name for name, there in what.items() if there), ""):
+    if unsteady := _unsteady(conditions, config):
         raise CompatibilityError(
             f"{piece!r} says differences from what was said before, of which none may be missing, and there is "
             f"{unsteady}. Leave it out, or use --compress bfloat16 or quantise:bits=8,feedback=false."
@@ -214,8 +212,7 @@ def check_task(task: Any, rank: int, config: Config) -> None:
         raise ConfigError(f"the task {place!r} lacks {', '.join(lacks)}. It has dim, loss, grad and evaluate.")
     if not is_place(place):
         return
-    w = task.start(stream(config.seed, Purpose.START)) if isinstance(task, Starting) else np.zeros(task.dim)
-    w = np.asarray(w, config.dtype)
+    w = np.asarray(first_model(task, config.seed), config.dtype)
     loss, gradient = task.loss(w), task.grad(w)
     if np.shape(loss) != ():
         raise ConfigError(f"the task {place!r} of rank {rank} has a loss of shape {np.shape(loss)}, not one number.")

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from dmtl.capabilities import Ending, Showing, Starting
+from dmtl.capabilities import Ending, Showing
 from dmtl.changing import Changing
 from dmtl.errors import DivergedError
 from dmtl.mailbox import CAP, Mailbox, per_edge, replaced
 from dmtl.mixer import Mixer
-from dmtl.rng import Purpose, stream
+from dmtl.starts import first_model
 from dmtl.types import Algorithm, Attack, Block, Inbox, Outbox, Screen, Task, Vec, View
 from dmtl.wire import Compressor, Copies, Wire
 
@@ -162,7 +162,7 @@ class Node:
 
     def start(self, x0: Vec | None = None) -> NodeState:
         """The state before round 0, at the model ``x0`` (d,), where the task starts, or at zero."""
-        x = self._first() if x0 is None else x0
+        x = first_model(self.task, self.view.seed) if x0 is None else x0
         model = self.algorithm.init(np.asarray(x, self.dtype), self.task, self.seen(self.view))
         shown = self.shown(model)
         memory = tuple(self.screen.init(shown, self.view) for _ in range(self.message_shape[0]))
@@ -174,12 +174,6 @@ class Node:
         copies = () if self.wire is None else self.wire.start()
         past = (nothing.messages,) * self.reach
         return NodeState(self.seen(self.view), model, memory, plot, nothing, past, said, None, copies)
-
-    def _first(self) -> Vec:
-        """(d,) the same on all ranks."""
-        if isinstance(self.task, Starting):
-            return self.task.start(stream(self.view.seed, Purpose.START))
-        return np.zeros(self.task.dim, self.dtype)
 
     def shown(self, model: Any) -> Task:
         """The task of which messages are vectors; ``model`` is the algorithm's state."""

@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "dmtl"
 LAYERS = (
     (
-        *("errors", "types", "capabilities", "verdicts", "rng", "schedules", "mailbox", "sums"),
+        *("errors", "types", "capabilities", "verdicts", "rng", "schedules", "mailbox", "starts", "sums"),
         *("penalties", "lifts", "consensus"),
     ),
     (

@@ -129,4 +129,4 @@ class FedEM:
         pi = q.mean(axis=1).astype(thetas.dtype)
         mu = step_size(self.step_size, view.round + ahead, task)
         which = [turn(self.components, view, ahead)] if self.one else range(self.components)
-        return State(pi @ thetas, thetas, trained(thetas, which, q, mu, self.epochs, task, view.batch(ahead)), pi)
+        return State(pi @ thetas, thetas, trained(thetas, which, q, mu, self.epochs, task, view, ahead), pi)

@@ -88,9 +88,9 @@ class FedSPD:
     def step(self, state: State, inbox: Inbox, mix: Mix, task: Task, view: View) -> State:
         """Combine, then adapt for the next round; once merged, a step alone."""
         if self.merge_from and view.round >= self.merge_from:
-            rng, mu = view.batch(1), step_size(self.step_size, view.round + 1, task)
+            mu = step_size(self.step_size, view.round + 1, task)
             ones = np.ones((1, cast(Weighted, task).training_rows))
-            return state._replace(x=trained(state.x[None], [0], ones, mu, self.epochs, task, rng)[0])
+            return state._replace(x=trained(state.x[None], [0], ones, mu, self.epochs, task, view, 1)[0])
         thetas, about = state.psi.copy(), turn(self.components, view)
         thetas[about] = mix()
         return self._adapted(thetas, task, view, 1)
@@ -104,5 +104,5 @@ class FedSPD:
         q = np.equal.outer(np.arange(self.components), nearest).astype(thetas.dtype)
         share = q.mean(axis=1)
         mu, about = step_size(self.step_size, view.round + ahead, task), turn(self.components, view, ahead)
-        psi = trained(thetas, [about], q, mu, self.epochs, task, view.batch(ahead))
+        psi = trained(thetas, [about], q, mu, self.epochs, task, view, ahead)
         return State(share @ thetas, psi, share)

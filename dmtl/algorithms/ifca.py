@@ -87,5 +87,5 @@ class IFCA:
         losses = cast(Weighted, task).row_losses(thetas)
         own = int(losses.mean(axis=1).argmin())
         mu = step_size(self.step_size, view.round + ahead, task)
-        psi = trained(thetas, [own], np.ones_like(losses), mu, self.epochs, task, view.batch(ahead))
+        psi = trained(thetas, [own], np.ones_like(losses), mu, self.epochs, task, view, ahead)
         return State(thetas[own], psi, own)

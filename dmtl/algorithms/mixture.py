@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import cast
 
 import numpy as np
 
+from dmtl.algorithms.local_steps import descent
 from dmtl.capabilities import Batched, Starting, Weighted
 from dmtl.errors import ConfigError
 from dmtl.rng import NETWORK, Purpose, stream
@@ -71,20 +73,23 @@ def settled(losses: Mat) -> Vec:
 
 
 def trained(
-    models: Mat, which: Sequence[int], weights: Mat, mu: float, epochs: int, task: Task, rng: np.random.Generator | None
+    models: Mat, which: Sequence[int], weights: Mat, mu: float, epochs: int, task: Task, view: View, ahead: int
 ) -> Mat:
-    """The ``models`` (k, d), those in ``which`` after steps on their rows' losses times ``weights`` (k, m).
+    """The ``models`` (k, d), those in ``which`` after local epochs on their rows' losses times ``weights`` (k, m).
 
-    ``epochs`` times as many steps as there are mini-batches; batch after batch comes from ``rng``.
+    One generator goes through all of them, batch after batch; ``ahead`` is 0 before round 0 and 1 in a round.
     """
-    after = models.copy()
+    after, rng = models.copy(), view.batch(ahead)
+    steps = epochs * (task.batches if isinstance(task, Batched) else 1)
     if mu:
         for row in which:
-            theta, own = models[row], weights[row].astype(models.dtype)
-            for _ in range(epochs * (task.batches if isinstance(task, Batched) else 1)):
-                theta = theta - mu * cast(Weighted, task).weighted_grad(theta, own, rng)
-            after[row] = theta
+            own = weights[row].astype(models.dtype)
+            after[row] = descent(partial(_weighted, task, own), models[row], rng, mu, steps)
     return after
+
+
+def _weighted(task: Task, weights: Vec, w: Vec, rng: np.random.Generator | None) -> Vec:
+    return cast(Weighted, task).weighted_grad(w, weights, rng)
 
 
 def turn(components: int, view: View, ahead: int = 0) -> int:

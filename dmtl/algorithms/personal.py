@@ -8,9 +8,9 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from dmtl.capabilities import Batched, Halving, Judging, Layer, Layered, Predicting, Starting, Telling
-from dmtl.rng import Purpose, stream
+from dmtl.capabilities import Batched, Halving, Judging, Layer, Layered, Predicting, Telling
 from dmtl.schedules import Schedule, rate
+from dmtl.starts import first_model
 from dmtl.types import Algorithm, Block, Inbox, Mat, Mix, Needs, Task, Vec, View
 
 __all__ = ["Personal", "Shared", "State", "starting"]
@@ -123,8 +123,7 @@ class Shared:
 
 def starting(task: Task, names: tuple[str, ...], seed: int) -> Shared:
     """The shared part of a task whose private layers are where a run of that seed starts."""
-    x = task.start(stream(seed, Purpose.START)) if isinstance(task, Starting) else np.zeros(task.dim)
-    return Shared(task, names, taken(x, Cut.of(task, names).private))
+    return Shared(task, names, taken(first_model(task, seed), Cut.of(task, names).private))
 
 
 class State(NamedTuple):

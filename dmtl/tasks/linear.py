@@ -18,7 +18,9 @@ __all__ = [
     "Parts",
     "batch_count",
     "check_settings",
+    "class_figures",
     "clipped_mean",
+    "cross_entropies",
     "draw",
     "drawn",
     "half",
@@ -28,6 +30,7 @@ __all__ = [
     "misfit",
     "one_hot",
     "prepare",
+    "probabilities",
     "report",
     "report_classes",
     "second_moment",
@@ -217,12 +220,31 @@ def sum_of(shares: Vec, predictions: Sequence[Mat]) -> Mat:
     return found
 
 
+def probabilities(scores: Mat) -> Mat:
+    """Rows exp(z) / sum exp(z), (m, classes), without overflow."""
+    powers: Mat = np.exp(scores - scores.max(axis=1, keepdims=True))
+    powers /= powers.sum(axis=1, keepdims=True)
+    return powers
+
+
+def cross_entropies(scores: Mat, y: Targets) -> Vec:
+    """log sum exp(z) - z'y of each row of ``scores`` and of one-hot ``y`` (m, classes), (m,)."""
+    z = scores - scores.max(axis=1, keepdims=True)
+    losses: Vec = np.log(np.exp(z).sum(axis=1)) - (z * y).sum(axis=1)
+    return losses
+
+
+def class_figures(share: Mat, y: Targets) -> dict[str, float]:
+    """Error and loss of class probabilities (m, classes) for one-hot ``y``; of equal ones the lowest label stands."""
+    label = y.argmax(axis=1)
+    kept = np.maximum(share[np.arange(len(label)), label], np.finfo(share.dtype).tiny)
+    return {"error": float(np.mean(share.argmax(axis=1) != label)), "loss": -float(np.mean(np.log(kept)))}
+
+
 def report_classes(parts: Parts, predict: Callable[[Part], Mat]) -> dict[str, float]:
-    """What ``report`` tells, of rows of class probabilities (m, classes); of equal ones the lowest label stands."""
+    """What ``report`` tells, of rows of class probabilities (m, classes)."""
 
     def measure(part: Part) -> dict[str, float]:
-        share, label = predict(part), part.y.argmax(axis=1)
-        kept = np.maximum(share[np.arange(len(label)), label], np.finfo(share.dtype).tiny)
-        return {"error": float(np.mean(share.argmax(axis=1) != label)), "loss": -float(np.mean(np.log(kept)))}
+        return class_figures(predict(part), part.y)
 
     return report(parts, measure(parts.train)["loss"], measure)

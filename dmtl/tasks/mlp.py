@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, NamedTuple, get_args
@@ -17,14 +17,16 @@ from dmtl.tasks.linear import (
     Parts,
     batch_count,
     check_settings,
+    class_figures,
+    cross_entropies,
     drawn,
     half,
     half_grads,
     judge,
     one_hot,
     prepare,
+    probabilities,
     report,
-    report_classes,
     sum_of,
     windowed,
 )
@@ -152,7 +154,7 @@ class MLPTask:
 
     def _gradient(self, part: Part, w: Vec, weights: Vec | None = None) -> Vec:
         inputs, scores = self._forward(part.x, w)
-        back = (_probabilities(scores) if self.classes else scores) - part.y
+        back = (probabilities(scores) if self.classes else scores) - part.y
         back *= (1 / len(back) if weights is None else weights[:, None] / len(back)) * np.ones((), back.dtype)
         found, matrices = w * self.settings.l2, self._matrices(w)
         places = [layer.where for layer in self.layers.values()]
@@ -171,9 +173,7 @@ class MLPTask:
         if not self.classes:
             rest: Vec = scores[:, 0] - part.y[:, 0]
             return rest * rest / 2
-        scores = scores - scores.max(axis=1, keepdims=True)
-        losses: Vec = np.log(np.exp(scores).sum(axis=1)) - (scores * part.y).sum(axis=1)
-        return losses
+        return cross_entropies(scores, part.y)
 
     def row_losses(self, models: Mat) -> Mat:
         """The losses of ``models`` (m, d) on the training rows, (m, rows)."""
@@ -220,28 +220,23 @@ class MLPTask:
 
     def evaluate(self, w: Vec) -> dict[str, float]:
         """Figures at ``w``: error and loss, or rmse and r2."""
-        return {**self.blend(w[None], np.ones(1)), "train_loss": self.loss(w)}
+        return report(
+            self.parts, self.loss(w), lambda part: self._figures(self._mixed(part, w[None], np.ones(1)), part.y)
+        )
 
     def blend(self, models: Mat, shares: Vec) -> dict[str, float]:
         """Figures of the mean of the predictions of ``models`` (m, d), with ``shares`` (m,)."""
+        mixed, y = self._mixed(self.parts.train, models, shares), self.parts.train.y
+        loss = class_figures(mixed, y)["loss"] if self.classes else float(np.mean((mixed - y) ** 2)) / 2
+        return report(self.parts, loss, lambda part: self._figures(self._mixed(part, models, shares), part.y))
 
-        def mean(part: Part) -> Mat:
-            scores = [self._forward(part.x, w).scores for w in models]
-            return sum_of(shares, [_probabilities(z) for z in scores] if self.classes else scores)
+    def _mixed(self, part: Part, models: Mat, shares: Vec) -> Mat:
+        """(rows, outputs) the mean of what the models predict."""
+        scores = [self._forward(part.x, w).scores for w in models]
+        return sum_of(shares, [probabilities(z) for z in scores] if self.classes else scores)
 
-        return report_classes(self.parts, mean) if self.classes else _report_numbers(self.parts, mean)
-
-
-def _report_numbers(parts: Parts, predict: Callable[[Part], Mat]) -> dict[str, float]:
-    def measure(part: Part) -> dict[str, float]:
-        square, variance = float(np.mean((predict(part) - part.y) ** 2)), float(np.var(part.y))
+    def _figures(self, predicted: Mat, y: Mat) -> dict[str, float]:
+        if self.classes:
+            return class_figures(predicted, y)
+        square, variance = float(np.mean((predicted - y) ** 2)), float(np.var(y))
         return {"rmse": square**0.5, **({"r2": 1 - square / variance} if variance > 0 else {})}
-
-    return report(parts, float(np.mean((predict(parts.train) - parts.train.y) ** 2)) / 2, measure)
-
-
-def _probabilities(scores: Mat) -> Mat:
-    """Rows exp(z) / sum exp(z), (m, classes), without overflow."""
-    powers: Mat = np.exp(scores - scores.max(axis=1, keepdims=True))
-    powers /= powers.sum(axis=1, keepdims=True)
-    return powers

@@ -14,6 +14,7 @@ from dmtl.tasks.linear import (
     batch_count,
     check_settings,
     clipped_mean,
+    cross_entropies,
     draw,
     drawn,
     half,
@@ -22,6 +23,7 @@ from dmtl.tasks.linear import (
     misfit,
     one_hot,
     prepare,
+    probabilities,
     report,
     report_classes,
     sum_of,
@@ -108,7 +110,7 @@ class SoftmaxTask:
 
     def _gradient(self, part: Part, w: Vec) -> Vec:
         x, y = part
-        return (x.T @ (_probabilities(_scores(x, w)) - y)).ravel() / len(y) + self.settings.l2 * w
+        return (x.T @ (probabilities(_scores(x, w)) - y)).ravel() / len(y) + self.settings.l2 * w
 
     @property
     def batches(self) -> int:
@@ -123,7 +125,7 @@ class SoftmaxTask:
     def curvature(self, w: Vec) -> Mat:
         """The Hessian (d, d), d = q classes: X'diag(P_a ([a = b] - P_b))X/m for the classes a and b, and the ridge."""
         x = self.parts.train.x.astype(np.float64, copy=False)
-        share = _probabilities(_scores(x, w))
+        share = probabilities(_scores(x, w))
         (rows, q), classes = x.shape, share.shape[1]
         blocks = np.empty((q, classes, q, classes))
         for a in range(classes):
@@ -134,13 +136,13 @@ class SoftmaxTask:
     def clipped_grad(self, w: Vec, clip: float, order: int) -> Vec:
         """The full-batch gradient with each row's part shortened to ``clip``, (d,)."""
         x, y = self.parts.train
-        return clipped_mean(x, _probabilities(_scores(x, w)) - y, clip, order) + self.settings.l2 * w
+        return clipped_mean(x, probabilities(_scores(x, w)) - y, clip, order) + self.settings.l2 * w
 
     def reweighted_grad(self, w: Vec, weigh: Callable[[Vec], Vec], rng: np.random.Generator | None = None) -> Vec:
         """The gradient at ``w``, each row's part times what ``weigh`` makes of the rows' losses; (d,)."""
         part = draw(self.parts.train, self.settings.batch, rng)
         return (
-            weighted_mean(part.x, _probabilities(_scores(part.x, w)) - part.y, weigh(_row_losses(part, w)))
+            weighted_mean(part.x, probabilities(_scores(part.x, w)) - part.y, weigh(_row_losses(part, w)))
             + self.settings.l2 * w
         )
 
@@ -148,7 +150,7 @@ class SoftmaxTask:
         """The gradient at ``w``, each row's part times its own of the ``weights`` (m,); (d,)."""
         rows = drawn(self.training_rows, self.settings.batch, rng)
         x, y = self.parts.train.x[rows], self.parts.train.y[rows]
-        return weighted_mean(x, _probabilities(_scores(x, w)) - y, weights[rows]) + self.settings.l2 * w
+        return weighted_mean(x, probabilities(_scores(x, w)) - y, weights[rows]) + self.settings.l2 * w
 
     def row_losses(self, models: Mat) -> Mat:
         """Cross-entropies of ``models`` (m, d) on the training rows, (m, rows)."""
@@ -168,7 +170,7 @@ class SoftmaxTask:
         ridge = self.settings.l2 + rho
 
         def solve(p: Vec, g: Vec) -> Vec:
-            share = _probabilities(_scores(x, p))
+            share = probabilities(_scores(x, p))
 
             def product(s: Vec) -> Vec:
                 tilted = share * _scores(x, s)
@@ -211,7 +213,7 @@ class SoftmaxTask:
         """Figures of the mean of the probabilities that ``models`` (m, d) give, with ``shares`` (m,)."""
 
         def mean(part: Part) -> Mat:
-            return sum_of(shares, [_probabilities(_scores(part.x, w)) for w in models])
+            return sum_of(shares, [probabilities(_scores(part.x, w)) for w in models])
 
         return report_classes(self.parts, mean)
 
@@ -222,18 +224,8 @@ def _scores(x: Mat, w: Vec) -> Mat:
     return scores
 
 
-def _probabilities(z: Mat) -> Mat:
-    """Rows exp(z) / sum exp(z), (m, classes), without overflow."""
-    powers: Mat = np.exp(z - z.max(axis=1, keepdims=True))
-    powers /= powers.sum(axis=1, keepdims=True)
-    return powers
-
-
 def _row_losses(part: Part, w: Vec) -> Vec:
-    z = _scores(part.x, w)
-    z -= z.max(axis=1, keepdims=True)
-    losses: Vec = np.log(np.exp(z).sum(axis=1)) - (z * part.y).sum(axis=1)
-    return losses
+    return cross_entropies(_scores(part.x, w), part.y)
 
 
 def _mean_loss(part: Part, w: Vec) -> float:
