@@ -12,6 +12,7 @@ from dmtl.algorithms.certified import CertifiedStop
 from dmtl.capabilities import (
     Clipping,
     Curved,
+    Dividing,
     Dual,
     Enduring,
     Exposed,
@@ -176,10 +177,11 @@ def check_node(algorithm: Algorithm[Any], screen: Screen, task: Task, rank: int,
             f"Give one: {name}:step_size=0.1/sqrt(t)."
         )
     if Needs.UNSCREENED not in algorithm.needs:
-        _check_anchor(screen.screen if isinstance(screen, Piped) else screen, task, rank, config)
+        halves = isinstance(task, Halving) and not isinstance(algorithm, Dividing)
+        _check_anchor(screen.screen if isinstance(screen, Piped) else screen, task, halves, rank, config)
 
 
-def _check_anchor(screen: Screen, task: Task, rank: int, config: Config) -> None:
+def _check_anchor(screen: Screen, task: Task, halves: bool, rank: int, config: Config) -> None:
     """Check a screen that learns from the task itself for what it is to find out by itself."""
     name, task_name = config.screen[-1]["name"], type(task).__name__.removesuffix("Task")
     if getattr(screen, "step_size", 0.0) is None and not isinstance(task, Smooth):
@@ -187,10 +189,12 @@ def _check_anchor(screen: Screen, task: Task, rank: int, config: Config) -> None
             f"{name!r} takes its step size from the task, and rank {rank}'s {task_name} has no smooth gradient. "
             f"Give one: {name}:step_size=0.1/sqrt(t)."
         )
-    if getattr(screen, "radius", 0.0) is None and not isinstance(task, Halving):
+    if getattr(screen, "radius", 0.0) is None and not halves:
+        what = f"rank {rank}'s {task_name} cannot be halved"
+        if isinstance(task, Halving):
+            what = f"a model of {config.algorithm['name']!r} is for a part of them that changes"
         raise CompatibilityError(
-            f"{name!r} estimates its radius from two halves of the data, and rank {rank}'s {task_name} cannot be "
-            f"halved. Give one: {name}:radius=1."
+            f"{name!r} estimates its radius from two halves of the data, and {what}. Give one: {name}:radius=1."
         )
 
 
@@ -205,10 +209,10 @@ def _data_objections(algorithm: Algorithm[Any], screen: Screen, task: Task, rank
             f"Keep some: --held-out 0.3, or give each rank more rows."
         )
     vectors = algorithm.message_shape(task)[0]
-    if vectors != 1:
+    if vectors != 1 and not isinstance(algorithm, Dividing):
         yield (
             f"{config.screen[-1]['name']!r} judges models, and a message of {config.algorithm['name']!r} has {vectors} "
-            f"vectors that are not all models. Use 'diffusion', 'laplacian' or 'network-lasso'."
+            f"vectors, not all of which own rows can judge. Use 'diffusion', 'laplacian' or 'network-lasso'."
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from dmtl.mailbox import only, swapped
 from dmtl.sums import weighted_sum
-from dmtl.types import Block, Inbox, Mask, Mat, Mixed, Vec
+from dmtl.types import Block, Inbox, Mask, Mat, Mixed, Task, Vec
 
 if TYPE_CHECKING:
     from dmtl.node import Node, NodeState
@@ -20,13 +21,15 @@ __all__ = ["Mixer", "Relaxed"]
 class Mixer:
     """The screen bound to one round's inbox: ``mix(row)``. Lives for one step."""
 
-    __slots__ = ("inbox", "linear", "memory", "model", "node", "sound", "sums", "trusted", "view", "why")
+    __slots__ = ("inbox", "linear", "memory", "model", "node", "parts", "sound", "sums", "trusted", "view", "why")
 
     def __init__(self, node: Node, state: NodeState, inbox: Inbox) -> None:
         self.node = node
         self.view = state.view
         self.model = state.model
         """the algorithm's state before its step"""
+        self.parts: Sequence[Task] | None = None
+        """by which tasks its vectors are judged, once somebody asks"""
         self.memory = state.memory
         self.inbox = inbox
         self.linear = node.linear
@@ -85,7 +88,9 @@ class Mixer:
             rows, view = rows[np.concatenate(([True], valid))], only(view, valid)
         if own is not None:
             rows = np.concatenate((own[None], rows[1:]))
-        mixed = self.node.screen(rows, view.weights, self.memory[row], self.node.shown(self.model), view)
+        if self.parts is None:
+            self.parts = self.node.judged(self.model, self.view)
+        mixed = self.node.screen(rows, view.weights, self.memory[row], self.parts[row], view)
         trust = np.zeros(len(valid), self.node.dtype)
         trust[valid] = mixed.trust
         self.memory = (*self.memory[:row], mixed.memory, *self.memory[row + 1 :])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from dmtl.capabilities import Ending, Showing
+from dmtl.capabilities import Dividing, Ending, Showing
 from dmtl.changing import Changing
 from dmtl.errors import DivergedError
 from dmtl.mailbox import CAP, Mailbox, per_edge, replaced
@@ -63,6 +63,7 @@ class Node:
         "algorithm",
         "attack",
         "changing",
+        "divides",
         "dtype",
         "ends",
         "hides",
@@ -125,6 +126,8 @@ class Node:
         """a method that finds out when it is done"""
         self.shows = algorithm if isinstance(algorithm, Showing) else None
         """a method whose messages are vectors of another task"""
+        self.divides = algorithm if isinstance(algorithm, Dividing) else None
+        """a method whose vectors are models for parts of the rows"""
         self.ageing = ageing
         self.reach = reach
         self.changing = changing
@@ -165,7 +168,7 @@ class Node:
         x = first_model(self.task, self.view.seed) if x0 is None else x0
         model = self.algorithm.init(np.asarray(x, self.dtype), self.task, self.seen(self.view))
         shown = self.shown(model)
-        memory = tuple(self.screen.init(shown, self.view) for _ in range(self.message_shape[0]))
+        memory = tuple(self.screen.init(task, self.view) for task in self.judged(model, self.view))
         plot = () if self.attack is None else self.attack.init(shown, self.view)
         mailbox = Mailbox(self.view, self.message_shape, self.dtype)
         mailbox.clear()
@@ -178,6 +181,12 @@ class Node:
     def shown(self, model: Any) -> Task:
         """The task of which messages are vectors; ``model`` is the algorithm's state."""
         return self.task if self.shows is None else self.shows.shown(model, self.task)
+
+    def judged(self, model: Any, view: View) -> Sequence[Task]:
+        """For each vector of a message, the task by which it is judged; ``model`` is the algorithm's state."""
+        if self.divides is None:
+            return (self.shown(model),) * self.rows
+        return self.divides.parts(model, self.task, view)
 
     def speak(self, state: NodeState, heard: Inbox) -> tuple[Outbox, NodeState]:
         """What it says this round; a liar has ``heard`` last round's messages, or this round's if it is rushing."""

@@ -352,7 +352,7 @@ BASE = {"data": "digits", "task": "softmax", "algorithm": "fedem", "topology": "
         ({"algorithm": "fedem:one=true", "transport": "async"}, "needs every message in its own round"),
         ({"task": "mlp:hidden=4", "private": "head", "algorithm": "fedem:step_size=0.1"}, "on the whole of a task"),
         ({"task": "mlp:hidden=4"}, "takes its step size from the task"),
-        ({"screen": "loss-weighted", "held_out": 0.3}, "judges models, and a message of 'fedem' has 3 vectors"),
+        ({"screen": "gate-cap-anchor", "held_out": 0.3}, "its radius from two halves of the data, and a model of"),
     ],
 )
 def test_what_does_not_go_together_is_refused_before_round_0(more, said):

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 
+from dmtl.algorithms.division import Division, Part
 from dmtl.algorithms.mixture import check_mixture, responsibilities, settled, starts, trained, turn
 from dmtl.capabilities import Weighted
 from dmtl.errors import ConfigError
@@ -40,10 +41,12 @@ class FedEM:
     Update of rank k: theta_m = sum_l a_kl psi_lm for every m; then on its own rows
     E step: q_i(m) = pi_m exp(-l_i(theta_m)) / sum_m' pi_m' exp(-l_i(theta_m'));
     M step: pi_m = mean_i q_i(m), and psi_m = theta_m after steps of size mu on mean_i q_i(m) l_i + l2/2 |.|^2.
-    The sums are the screen's, so any screen takes their place, component by component. Doubly stochastic weights keep
-    the mean over ranks of each component. Without neighbours, with all rows and mu at most 1 / L, the problem's value
-    never rises. With components=1 it is 'diffusion', bit for bit where the step is one gradient. On a complete graph
-    with equal weights it is FedEM with a server that gives all ranks the same weight, whatever their rows.
+    The sums are the screen's, so any screen takes their place, component by component; one that judges models or learns
+    a model of its own counts each row as far as it is that component's, q_i(m) at the present shares. Doubly
+    stochastic weights keep the mean over ranks of each component. Without neighbours, with all rows and mu at most
+    1 / L, the problem's value never rises. With components=1 it is 'diffusion', bit for bit where the step is one
+    gradient. On a complete graph with equal weights it is FedEM with a server that gives all ranks the same weight,
+    whatever their rows.
 
     All ranks start a component at the same vector, drawn from the seed and the component's number: otherwise component
     1 of one rank is component 2 of another, and averages mix unlike things. And components start at different
@@ -114,6 +117,11 @@ class FedEM:
     def evaluate(self, state: State, task: Task) -> Mapping[str, float]:
         """The figures of the mixture."""
         return cast(Weighted, task).blend(state.thetas, state.pi)
+
+    def parts(self, state: State, task: Task, view: View) -> tuple[Part, ...]:
+        """For each component that is sent, the rows as far as they are its own: q_i(m) at the present shares."""
+        which = [turn(self.components, view)] if self.one else range(self.components)
+        return Division(task, state.thetas, lambda losses: responsibilities(losses, state.pi)).parts(which)
 
     def tell(self, state: State, view: View) -> Mapping[str, Any]:
         """The shares."""

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 
+from dmtl.algorithms.division import Division, Part
 from dmtl.algorithms.mixture import check_mixture, starts, trained, turn
 from dmtl.capabilities import Weighted
 from dmtl.errors import ConfigError
@@ -39,7 +40,8 @@ class FedSPD:
     rest, and x takes steps on the rank's own loss alone: without them the mean of two opposite models, in shares that
     rows which fit both have blurred, can be worse than one model for all.
     It is what 'fedem' with ``one`` would be with all of a row given to one component and parameters averaged in place
-    of predictions: one model to keep and to use. The sum is the screen's, so any screen takes its place.
+    of predictions: one model to keep and to use. The sum is the screen's, so any screen takes its place,
+    and one that judges models counts the cluster's rows alone.
 
     What is ours: all ranks draw the cluster of a round alike, so that every link is of use in every round, where in the
     paper each rank draws its own and hears those that drew the same; the mean is over all rows and not over those of
@@ -95,14 +97,22 @@ class FedSPD:
         thetas[about] = mix()
         return self._adapted(thetas, task, view, 1)
 
+    def parts(self, state: State, task: Task, view: View) -> tuple[Part, ...]:
+        """For the round's cluster, its rows."""
+        return Division(task, state.psi, self._assigned).parts([turn(self.components, view)])
+
     def tell(self, state: State, view: View) -> Mapping[str, Any]:
         """The shares."""
         return {"mixture": state.share}
 
     def _adapted(self, thetas: Mat, task: Task, view: View, ahead: int) -> State:
-        nearest = cast(Weighted, task).row_losses(thetas).argmin(axis=0)
-        q = np.equal.outer(np.arange(self.components), nearest).astype(thetas.dtype)
+        q = self._assigned(cast(Weighted, task).row_losses(thetas)).astype(thetas.dtype)
         share = q.mean(axis=1)
         mu, about = step_size(self.step_size, view.round + ahead, task), turn(self.components, view, ahead)
         psi = trained(thetas, [about], q, mu, self.epochs, task, view, ahead)
         return State(share @ thetas, psi, share)
+
+    def _assigned(self, losses: Mat) -> Mat:
+        """(M, m) each row's whole to the model with the least loss on it."""
+        shares: Mat = np.equal.outer(np.arange(self.components), losses.argmin(axis=0)).astype(losses.dtype)
+        return shares

@@ -3,6 +3,7 @@
 from dmtl.capabilities.methods import (
     Agreeing,
     Certified,
+    Dividing,
     Ending,
     Enduring,
     Exposed,
@@ -41,6 +42,7 @@ __all__ = [
     "Convex",
     "Counted",
     "Curved",
+    "Dividing",
     "Dual",
     "Ending",
     "Enduring",

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from dmtl.types import Task, Vec, View
 
-__all__ = ["Agreeing", "Certified", "Ending", "Enduring", "Exposed", "Predicting", "Scoring", "Showing", "Telling"]
+__all__ = [
+    "Agreeing",
+    "Certified",
+    "Dividing",
+    "Ending",
+    "Enduring",
+    "Exposed",
+    "Predicting",
+    "Scoring",
+    "Showing",
+    "Telling",
+]
 
 
 @runtime_checkable
@@ -34,6 +45,14 @@ class Certified(Protocol):
 
     def vouched(self, state: Any) -> Vec:
         """(d,) the model that the term is of: that of now, or the one that was told in the last round."""
+
+
+@runtime_checkable
+class Dividing(Protocol):
+    """An algorithm with several models, each for a part of the rows: screens judge each by its part."""
+
+    def parts(self, state: Any, task: Task, view: View) -> Sequence[Task]:
+        """For each vector of a message of that round, the task that it is a model of."""
 
 
 @runtime_checkable
