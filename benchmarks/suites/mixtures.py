@@ -34,6 +34,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent))
 from harness import job as mpi
 from harness import line, say, table
 
+from dmtl.data.mixture import Mixture
 from dmtl.data.pool import Dataset
 from dmtl.node import Node, NodeState
 from dmtl.runner import run
@@ -43,7 +44,6 @@ from dmtl.specs import make, parse
 from dmtl.tasks.logistic import Logistic
 from dmtl.topology import Topology, metropolis
 
-D, COMPONENTS, ALPHA, NOISE, TEST = 150, 3, 0.4, 0.1, 1000
 MODEL = Logistic(l2=5e-4, batch=128)
 STEPS = (0.1, 0.3, 1.0, 3.0, 10.0)
 METHODS = {
@@ -62,33 +62,24 @@ PUBLISHED = {"local": "65.7 / 58.4", "diffusion": "68.2 / 58.9", "fedem": "74.7 
 
 
 class Rows(NamedTuple):
-    """One task's rows, and the shares of the components."""
+    """One task's rows, to learn from and to be tested on."""
 
     x: np.ndarray
     y: np.ndarray
     test_x: np.ndarray
     test_y: np.ndarray
-    shares: np.ndarray
 
 
 @cache
-def recipe(tasks: int, seed: int, test: int = TEST) -> tuple[Rows, ...]:
-    """The tasks; draws come in the order of the published code: numbers of rows, shares, components, rows."""
-    rng = np.random.default_rng(seed)
-    counts = np.minimum(50 + rng.lognormal(4, 2, tasks).astype(int), 1000)
-    shares = rng.dirichlet(np.full(COMPONENTS, ALPHA), tasks)
-    theta = rng.uniform(-1, 1, (COMPONENTS, D))
-
-    def drawn(count: int, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        x = rng.uniform(-1, 1, (count, D))
-        z = np.repeat(np.arange(COMPONENTS), rng.multinomial(count, share))
-        y = (np.vecdot(x, theta[z]) + NOISE * rng.standard_normal(count) > 0).astype(float)
-        order = rng.permutation(count)
-        return x[order].astype(np.float32), y[order].astype(np.float32)
-
-    return tuple(
-        Rows(*drawn(count, share), *drawn(test, share), share) for count, share in zip(counts, shares, strict=True)
-    )
+def recipe(tasks: int, seed: int) -> tuple[Rows, ...]:
+    """The tasks, as the data source 'mixture' draws them."""
+    pool = Mixture(tasks=tasks).load(tasks, seed)
+    x, y = pool.x.astype(np.float32), pool.y.astype(np.float32)
+    found = []
+    for task in range(tasks):
+        train, test = (np.flatnonzero((pool.task == task) & (pool.test == tested)) for tested in (False, True))
+        found.append(Rows(x[train], y[train], x[test], y[test]))
+    return tuple(found)
 
 
 def nodes(rows: Sequence[Rows], method: str, graph: str, step: float, seed: int, tuning: bool = False) -> list[Node]:
@@ -97,7 +88,7 @@ def nodes(rows: Sequence[Rows], method: str, graph: str, step: float, seed: int,
     topology = Topology(links, metropolis(links))
     algorithm = make("algorithm", {**parse(method, "method"), "step_size": step})
     found = []
-    for rank, (x, y, test_x, test_y, _) in enumerate(rows):
+    for rank, (x, y, test_x, test_y) in enumerate(rows):
         kept = len(y) // 5 if tuning else 0
         test = (test_x[:0], test_y[:0]) if tuning else (test_x, test_y)
         data = Dataset(x[kept:], y[kept:], x[:kept], y[:kept], *test, classes=2)

@@ -12,7 +12,7 @@ of 64 by numpy (50,890 parameters), and cnn two convolutions by PyTorch (24,390)
 
 Of each method GRID has six settings; the one with the best mean accuracy on held-out images is taken, without liars and
 by plain averages, and so is the radius of 'gate-cap-anchor' for 'fedem', which cannot estimate it. Screens judge by the
-same held-out images. They are the three that stood best against 34 attacks in heat_map.py. Two ranks lie where it says so.
+same held-out images. They are the three that stood best against 34 attacks in heat_map.py. 'two' ranks lie.
 Figures are test accuracies of the honest in percent: the mean over ranks, and the mean over the worst tenth of them.
 """
 
