@@ -127,7 +127,7 @@ def plain(comm: Any, options: argparse.Namespace) -> None:
 def worker(options: argparse.Namespace) -> None:
     from mpi4py import MPI
 
-    keep_pages()  # as the command line does
+    keep_pages(sparing=True)  # as the command line does
     comm = MPI.COMM_WORLD
     line(comm, {"facts": harness.facts()})
     (plain if options.plain else measure)(comm, options)

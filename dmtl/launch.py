@@ -160,6 +160,7 @@ def _ready(settings: Settings, comm: MPI.Intracomm, resume: Path | None) -> tupl
         )
     _check_folder(job, resume, (comm.rank,))
     if isinstance(job.task, Placeable):
+        keep_pages(sparing=True)
         job = replace(job, task=job.task.on(local_rank()))
     return job, job.node(comm.rank)
 

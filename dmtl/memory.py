@@ -8,15 +8,16 @@ import sys
 __all__ = ["keep_pages"]
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-_LARGEST = 32 * 1024 * 1024
-"""glibc's own limit for blocks that come from the heap."""
+_LARGEST, _SMALL = 32 * 1024 * 1024, 1024 * 1024
+"""glibc's own limit for blocks that come from the heap; what is kept where memory is dearer than time"""
 
 
-def keep_pages() -> bool:
-    """Tell the C library to keep freed blocks of up to 32 MiB; return whether it could be told.
+def keep_pages(sparing: bool = False) -> bool:
+    """Tell the C library to keep freed blocks of up to 32 MiB, or 1 MiB; return whether it could be told.
 
     Without this, glibc maps and unmaps every array above its threshold, and at 100,000 parameters the page faults
-    cost more than the arithmetic.
+    cost more than the arithmetic. A network's gradient takes a hundred times as long as they do, and what is kept of
+    its many vectors can be as much as all that are needed: there, be ``sparing``.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -24,4 +25,4 @@ def keep_pages() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):  # a C library without mallopt, such as musl
         return False
-    return bool(mallopt(_MMAP_THRESHOLD, _LARGEST)) and bool(mallopt(_TRIM_THRESHOLD, 2**31 - 1))
+    return bool(mallopt(_MMAP_THRESHOLD, _SMALL if sparing else _LARGEST)) and bool(mallopt(_TRIM_THRESHOLD, 2**31 - 1))
