@@ -1,12 +1,12 @@
 """Handwritten digits that each rank has another share of: mixtures of models, one model for all, and learning alone.
 
     python benchmarks/suites/mnist.py --data FOLDER [--model mlp] [--rounds 60] [--seeds 1] [--attack sign-flip]
-    python benchmarks/suites/mnist.py --data FOLDER --model cnn
+    python benchmarks/suites/mnist.py --data FOLDER --model cnn --ranks 10 --rounds 30
 
-FOLDER holds mnist/mnist.npz: X (70000, 28, 28) and y. 15 ranks on Erdos-Renyi(0.5) share 7500 images drawn by the seed:
-by Dirichlet(0.4) for each class, or by shards, two classes or so for each. Half of a rank's images are for testing, so
-its test images have the labels in its own shares; a fifth of the others is held out. A round is a local epoch on
-mini-batches of 32 and an average with the neighbours, in single precision. 'fedem' mixes components, and
+FOLDER holds mnist/mnist.npz: X (70000, 28, 28) and y. 15 ranks on Erdos-Renyi(0.5) share 7500 images drawn by the seed,
+500 a rank: by Dirichlet(0.4) for each class, or by shards, two classes or so for each. Half of a rank's images are for
+testing, so its test images have the labels in its own shares; a fifth of the others is held out. A round is a local
+epoch on mini-batches of 32 and an average with the neighbours, in single precision. 'fedem' mixes components, and
 'fedavg-gossip' has one model for all; 'alone' trains as that one does and hears nobody. --model mlp has a hidden layer
 of 64 by numpy (50,890 parameters), and cnn two convolutions by PyTorch (24,390).
 
@@ -41,14 +41,14 @@ from dmtl.node import Node
 from dmtl.simulator import simulate
 from dmtl.topology import Topology
 
-RANKS, IMAGES, LIARS = 15, 7500, (4, 9)
+EACH, LIARS = 500, (4, 9)
 TRAINING = [f"step_size={step},epochs={epochs}" for step in (0.03, 0.1, 0.3) for epochs in (1, 3)]
 GRID = {
     "alone": TRAINING,
     "fedavg-gossip": TRAINING,
     "fedem": [f"step_size={step},components={count}" for step in (0.1, 0.3, 0.5) for count in (3, 5)],
 }
-RADII = (1.0, 3.0, 10.0)
+RADII = (1.0, 10.0)
 PARTITIONS = ("dirichlet:alpha=0.4,least=20", "shards")
 ANCHORED = "gate-cap-anchor"
 SCREENS = ("average", ANCHORED, "ubar:rho=0.6", "geometric-median")
@@ -69,15 +69,15 @@ def cnn(features: int, classes: int) -> Any:
     )
 
 
-def prepared(source: Path, place: Path, seed: int) -> str:
+def prepared(source: Path, place: Path, images: int, seed: int) -> str:
     """Images drawn by the seed, as the data source 'file' reads them."""
     path = place / f"mnist-{seed}.npz"
     if not path.exists():
         with np.load(source / "mnist" / "mnist.npz") as file:
             x, y = file["X"], file["y"]
-        some = np.random.default_rng(seed).choice(len(x), IMAGES, replace=False)
-        pixels = (x[some].reshape(IMAGES, -1) / 255 - 0.1307) / 0.3081
-        np.savez(path, x=pixels, y=y[some].astype(np.int64), task=np.zeros(IMAGES, np.int64))
+        some = np.random.default_rng(seed).choice(len(x), images, replace=False)
+        pixels = (x[some].reshape(images, -1) / 255 - 0.1307) / 0.3081
+        np.savez(path, x=pixels, y=y[some].astype(np.int64), task=np.zeros(images, np.int64))
     return str(path)
 
 
@@ -92,7 +92,7 @@ def raw(asked: argparse.Namespace, path: str, seed: int, **more: Any) -> dict[st
         "dtype": "float32",
         "topology": "erdos-renyi:p=0.5",
         "rounds": asked.rounds,
-        "ranks": RANKS,
+        "ranks": asked.ranks,
         "seed": seed,
         **more,
     }
@@ -111,8 +111,8 @@ def apart(nodes: Sequence[Node]) -> list[Node]:
 
 def accuracies(told: dict[str, Any], alone: bool) -> dict[str, np.ndarray]:
     """Of the honest, on held-out and on test images, in percent."""
-    job = plan(load(told), RANKS)
-    nodes = [job.node(rank) for rank in range(RANKS)]
+    job = plan(load(told), told["ranks"])
+    nodes = [job.node(rank) for rank in range(told["ranks"])]
     nodes = apart(nodes) if alone else nodes
     states = simulate(nodes, told["rounds"])
     found = []
@@ -180,6 +180,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=os.environ.get("DMTL_DATA"), help="the folder of the data sets")
     parser.add_argument("--model", choices=list(MODELS), default="mlp")
+    parser.add_argument("--ranks", type=int, default=15)
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--attack", default="sign-flip")
@@ -191,7 +192,7 @@ def main() -> None:
         parser.error("give the folder of the data sets: --data FOLDER, or set DMTL_DATA")
     with tempfile.TemporaryDirectory() as place:
         lines = []
-        paths = [prepared(asked.data, Path(place), seed) for seed in range(asked.seeds)]
+        paths = [prepared(asked.data, Path(place), EACH * asked.ranks, seed) for seed in range(asked.seeds)]
         every = {part: [Suite(asked, path, part, seed) for seed, path in enumerate(paths)] for part in asked.partitions}
         for method in asked.methods:
             for screen in asked.screens[: 1 if method == "alone" else None]:
