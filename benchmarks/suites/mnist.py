@@ -6,7 +6,7 @@
 FOLDER holds mnist/mnist.npz: X (70000, 28, 28) and y. 15 ranks on Erdos-Renyi(0.5) share 7500 images drawn by the seed,
 500 a rank: by Dirichlet(0.4) for each class, or by shards, two classes or so for each. Half of a rank's images are for
 testing, so its test images have the labels in its own shares; a fifth of the others is held out. A round is a local
-epoch on mini-batches of 32 and an average with the neighbours, in single precision. 'fedem' mixes components, and
+epoch on mini-batches of 32 and an average with the neighbours, in single precision. 'fedem' mixes three components, and
 'fedavg-gossip' has one model for all; 'alone' trains as that one does and hears nobody. --model mlp has a hidden layer
 of 64 by numpy (50,890 parameters), and cnn two convolutions by PyTorch (24,390).
 
@@ -46,7 +46,7 @@ TRAINING = [f"step_size={step},epochs={epochs}" for step in (0.03, 0.1, 0.3) for
 GRID = {
     "alone": TRAINING,
     "fedavg-gossip": TRAINING,
-    "fedem": [f"step_size={step},components={count}" for step in (0.1, 0.3, 0.5) for count in (3, 5)],
+    "fedem": [f"step_size={step},epochs={epochs}" for step in (0.1, 0.3, 0.5) for epochs in (1, 3)],
 }
 RADII = (1.0, 10.0)
 PARTITIONS = ("dirichlet:alpha=0.4,least=20", "shards")

@@ -146,6 +146,9 @@ def experiments(n: int):
     for i, screen in enumerate((*every("screen"), *PIPES)):
         liars = [{"count": count, "attack": attacks[i % len(attacks)]}]
         yield {**base, "screen": screen, "byzantine": liars, "dtype": ("float64", "float32")[i % 2]}
+    parts = (("fedem", "ubar:rho=0.7"), ("fedem:one=true", "loss-weighted"), ("fedspd", "gate-cap-anchor:radius=1"))
+    for algorithm, screen in parts:  # vectors that are judged by the rows that are theirs
+        yield {**base, "algorithm": algorithm, "screen": screen, "byzantine": [{"count": count, "attack": "alie"}]}
     for i, attack in enumerate(every("attack")):
         liars = [{"count": count, "attack": attack}]
         method = ("diffusion", "gradient-tracking", "network-lasso")[i % 3]
