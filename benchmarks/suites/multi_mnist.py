@@ -1,12 +1,12 @@
 """Two digits in one picture, each on ranks of its own with one trunk between them: the study of Sener and Koltun.
 
-    python benchmarks/suites/multi_mnist.py --data FOLDER [--ranks 2 8] [--epochs 15] [--seeds 1] [--tune 3]
+    python benchmarks/suites/multi_mnist.py --data FOLDER [--ranks 2 8] [--epochs 10] [--seeds 1] [--tune 3]
     python benchmarks/suites/multi_mnist.py --data FOLDER --time 2 4 8
 
 FOLDER holds mnist/mnist.npz: X (70000, 28, 28), y, is_test. Even ranks name the left digit, odd ones the right one.
 Two ranks have the same 60000 pictures; of eight, each pair has a quarter of them. The network is the paper's without
 dropout: two convolutions of 5 x 5 to 10 and 20 channels with pooling and a layer of 50 (22,340 parameters) that all
-ranks share, and a private head of 50 and 10. Mini-batches of 256, plain gradient steps that fall to a twentieth over
+ranks share, and a private head of 50 and 10. Mini-batches of 64, plain gradient steps that fall to a twentieth over
 the run, single precision, all on MPI, everybody hears everybody. 'single' is a rank alone with its own trunk, 'uniform'
 the average of all trunks in each step ('diffusion'), 'mgda-ub' weighs tasks by the gradients of the trunk's last layer.
 
@@ -39,10 +39,10 @@ from dmtl.build import plan
 from dmtl.config import load
 from dmtl.runner import run
 
-BATCH, IMAGES = 256, 60000
+BATCH, IMAGES = 64, 60000
 LAST = 0.05
 """the last step's part of the first"""
-STEPS = (0.1, 0.2, 0.4, 0.8)
+STEPS = (0.05, 0.1, 0.2)
 METHODS = {"single": "local", "uniform": "diffusion", "mgda-ub": "mgda-ub"}
 CHOSEN: dict[str, float] = {}
 """what 3 epochs chose"""
@@ -159,7 +159,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=os.environ.get("DMTL_DATA"), help="the folder of the data sets")
     parser.add_argument("--ranks", type=int, nargs="+", default=[2, 8])
-    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--tune", type=int, default=3, help="epochs to choose steps with; 0: take what was chosen")
     parser.add_argument("--time", type=int, nargs="+", help="numbers of tasks to time a step with, and nothing else")
