@@ -73,8 +73,10 @@ class Plain:
         else:
             step = 1 / self.task.smoothness
             for which, share in ((0, 1.0), (1, 0.5), (2, 0.5)):
-                x, y, w = self.x[which], self.y[which], self.learnt[which]
-                self.learnt[which] = w - share * step * x.T @ (x @ w - y) / len(y)
+                x, y = self.x[which], self.y[which]
+                for _ in range(self.screen.steps):
+                    w = self.learnt[which]
+                    self.learnt[which] = w - share * step * x.T @ (x @ w - y) / len(y)
         self.rounds += 1
 
     def radius(self):
@@ -119,7 +121,9 @@ class Plain:
         return self.learnt[0] + self.clipped(self.learnt[0], y, radius), merit
 
 
-@pytest.mark.parametrize("settings", [{}, {"radius": 1.5, "nu": 0.5}, {"warm_up": 0, "margin": 0.0, "most": 0.1}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"radius": 1.5, "nu": 0.5}, {"warm_up": 0, "margin": 0.0, "most": 0.1}, {"steps": 3}]
+)
 @pytest.mark.parametrize("train", [4, 8, 40])
 def test_it_is_the_rule_of_its_description_with_neighbours_that_come_and_go(settings, train):
     rng, truth, data, task = draw(1, train)
@@ -495,6 +499,7 @@ def test_a_task_of_somebody_elses_that_cannot_be_halved_is_asked_for_a_radius(mo
         {"most": 0.6},
         {"nu": 0.0},
         {"warm_up": -1},
+        {"steps": 0},
         {"step_size": "x"},
     ],
 )

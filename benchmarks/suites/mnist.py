@@ -1,7 +1,7 @@
 """Handwritten digits that each rank has another share of: mixtures of models, one model for all, and learning alone.
 
     python benchmarks/suites/mnist.py --data FOLDER [--model mlp] [--rounds 60] [--seeds 1] [--attack sign-flip]
-    python benchmarks/suites/mnist.py --data FOLDER --model cnn --ranks 10 --rounds 30
+    python benchmarks/suites/mnist.py --data FOLDER --model cnn
 
 FOLDER holds mnist/mnist.npz: X (70000, 28, 28) and y. 15 ranks on Erdos-Renyi(0.5) share 7500 images drawn by the seed,
 500 a rank: by Dirichlet(0.4) for each class, or by shards, two classes or so for each. Half of a rank's images are for
@@ -48,6 +48,8 @@ GRID = {
     "fedavg-gossip": TRAINING,
     "fedem": [f"step_size={step},epochs={epochs}" for step in (0.1, 0.3, 0.5) for epochs in (1, 3)],
 }
+STEPS = 7
+"""of a local epoch, or about so many: 200 rows in batches of 32"""
 RADII = (1.0, 10.0)
 PARTITIONS = ("dirichlet:alpha=0.4,least=20", "shards")
 ANCHORED = "gate-cap-anchor"
@@ -165,9 +167,10 @@ class Suite:
 
     @cache  # noqa: B019
     def anchored(self, method: str) -> str:
-        """'gate-cap-anchor' with the method's step, and the radius with the best held-out accuracy, nobody lying."""
+        """'gate-cap-anchor' with the method's steps, and the radius with the best held-out accuracy, nobody lying."""
         settings, _ = self.tuned(method)
-        plain = f"{ANCHORED}:{settings.split(',')[0]}"
+        step, epochs = settings.split(",")
+        plain = f"{ANCHORED}:{step},steps={STEPS * int(epochs.removeprefix('epochs='))}"
         if method != "fedem":
             return plain
         runs = {radius: self.once(method, settings, f"{plain},radius={radius}") for radius in RADII}

@@ -50,7 +50,7 @@ class GateCapAnchor:
     """Gate, cap and anchor: use who helps on own data, with bounded force, never far from what is learnt alone.
 
     Made for neighbours with different tasks, of which most may be of no use and any number may lie. In each round:
-    anchor   v is what this rank learns alone: a gradient step on its own training rows, started where x starts.
+    anchor   v is what this rank learns alone: gradient steps on its own training rows, started where x starts.
     record   is half a step from v towards x_j, c = clip(x_j - v, R), of use? g_j = mean loss(v) - loss(v + c / 2) over
              rows that v has not learnt from, less ``margin`` standard errors of this mean, in units of loss(v).
              r_j <- (1 - nu) r_j + nu g_j; a neighbour is used from its ``warm_up``-th round on, if r_j > 0.
@@ -98,6 +98,8 @@ class GateCapAnchor:
     """rounds in which a neighbour is judged before it is used, at least 0"""
     step_size: Schedule | None = None
     """step of v; left out: 1 / L, L the Lipschitz constant of the task's gradient"""
+    steps: int = 1
+    """gradient steps of v in a round, at least 1: as many as the method's own, or what is learnt alone lags behind"""
 
     linear: ClassVar[bool] = False
     needs_held_out: ClassVar[bool] = True
@@ -117,6 +119,8 @@ class GateCapAnchor:
             raise ConfigError(f"'gate-cap-anchor' has nu={self.nu}. nu is a share, above 0 and at most 1.")
         if self.warm_up < 0:
             raise ConfigError(f"'gate-cap-anchor' has warm_up={self.warm_up}. warm_up is rounds, at least 0.")
+        if self.steps < 1:
+            raise ConfigError(f"'gate-cap-anchor' has steps={self.steps}. steps is gradient steps, at least 1.")
         check_schedule(self.step_size, "'gate-cap-anchor' step_size")
 
     def least_neighbours(self) -> int:
@@ -160,10 +164,11 @@ class GateCapAnchor:
             anchor = own.astype(anchor.dtype)
             halves = np.repeat(anchor[None], len(halves), axis=0)
         else:
-            step = step_size(self.step_size, view.round, task)
-            anchor = anchor - step * task.grad(anchor, view.batch())
-            if len(halves):  # half the rows can bend the loss twice as much: half the step
-                halves = halves - step / 2 * cast(Halving, task).half_grads(halves, view.batch())
+            step, rng, again = step_size(self.step_size, view.round, task), view.batch(), view.batch()
+            for _ in range(self.steps):
+                anchor = anchor - step * task.grad(anchor, rng)
+                if len(halves):  # half the rows can bend the loss twice as much: half the step
+                    halves = halves - step / 2 * cast(Halving, task).half_grads(halves, again)
         memory = memory._replace(rounds=memory.rounds + 1, anchor=anchor, halves=halves)
         if self.radius is None and _turn(memory) == 0:
             return memory._replace(wide=_width(memory, task))
