@@ -37,6 +37,7 @@ from harness import say, table
 
 from dmtl.build import plan
 from dmtl.config import load
+from dmtl.errors import DivergedError
 from dmtl.node import Node
 from dmtl.simulator import simulate
 from dmtl.topology import Topology
@@ -110,11 +111,15 @@ def apart(nodes: Sequence[Node]) -> list[Node]:
 
 
 def accuracies(told: dict[str, Any], alone: bool) -> dict[str, np.ndarray]:
-    """Of the honest, on held-out and on test images, in percent."""
+    """Of the honest, on held-out and on test images, in percent; 0 where a model was not finite."""
     job = plan(load(told), told["ranks"])
     nodes = [job.node(rank) for rank in range(told["ranks"])]
     nodes = apart(nodes) if alone else nodes
-    states = simulate(nodes, told["rounds"])
+    try:
+        states = simulate(nodes, told["rounds"])
+    except DivergedError as error:  # a step that is too long, or a lie that was too much
+        say(str(error).split(":")[0])
+        return dict.fromkeys(("held_out", "test"), np.zeros(len(nodes) - len(job.lies)))
     found = []
     for node, state in zip(nodes, states, strict=True):
         evaluate = getattr(node.algorithm, "evaluate", None)
