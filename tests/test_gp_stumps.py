@@ -86,6 +86,12 @@ def test_settings_that_make_no_sense_are_refused(settings):
         GPFeatures(**settings)
 
 
+def test_data_of_many_classes_are_refused_in_its_own_name():
+    x, y = np.zeros((3, 2)), np.arange(3.0)
+    with pytest.raises(ConfigError, match="task 'gp-features' is for numbers or two classes; the data have 3"):
+        GPFeatures().build(Dataset(x, y, x, y, x, y, classes=3))
+
+
 # stumps
 
 

@@ -9,6 +9,7 @@ from dmtl.data.features import RBF, mapped
 from dmtl.data.pool import Dataset
 from dmtl.errors import ConfigError
 from dmtl.tasks.least_squares import LeastSquares, LeastSquaresTask
+from dmtl.tasks.linear import misfit
 
 __all__ = ["GPFeatures"]
 
@@ -56,6 +57,8 @@ class GPFeatures:
 
     def build(self, data: Dataset) -> LeastSquaresTask:
         """Bind the task to one rank's data."""
+        if data.classes not in (0, 2):
+            raise misfit("gp-features", "numbers or two classes", data.classes)
         rows = RBF(self.count, self.width).drawn(data.x.shape[1], self.draw)
         ridge = self.noise**2 / max(len(data.y), 1)
         shaped = mapped(data, lambda x: (self.signal * rows(x)).astype(x.dtype, copy=False))
