@@ -19,10 +19,11 @@ two ranks; --tune 0 takes what 3 epochs chose. Test pictures choose nothing.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -38,6 +39,7 @@ from harness import line, say, table
 from dmtl.build import plan
 from dmtl.config import load
 from dmtl.runner import run
+from dmtl.simulator import simulate
 
 BATCH, IMAGES = 64, 60000
 LAST = 0.05
@@ -47,6 +49,7 @@ METHODS = {"single": "local", "uniform": "diffusion", "mgda-ub": "mgda-ub"}
 CHOSEN: dict[str, float] = {}
 """what 3 epochs chose"""
 PUBLISHED = {"single": "97.23 / 95.90", "uniform": "96.46 / 94.99", "mgda-ub": "97.26 / 95.90"}
+Start = Callable[[dict[str, Any]], dict[str, Any]]
 TIMED = ("diffusion", "mgda-ub", "mgda:form=sketch", "mgda:form=exact")
 
 
@@ -93,6 +96,25 @@ def on_mpi(told: dict[str, Any]) -> dict[str, Any]:
     return mpi(told["ranks"], sys.executable, [__file__, "--worker", json.dumps(told)], 7200.0)[0]
 
 
+def in_one(told: dict[str, Any]) -> dict[str, Any]:
+    """The same in one process, with the same models bit for bit."""
+    job = plan(load(told), told["ranks"])
+    nodes = [job.node(rank) for rank in range(told["ranks"])]
+    begin = perf_counter()
+    states = simulate(nodes, told["rounds"])
+    seconds = perf_counter() - begin
+    return {
+        "seconds": seconds,
+        "every": [node.task.evaluate(state.x) for node, state in zip(nodes, states, strict=True)],
+        "digest": digest([state.x for state in states]),
+    }
+
+
+def digest(models: Sequence[np.ndarray]) -> str:
+    """Of all models, bit for bit."""
+    return hashlib.sha256(b"".join(np.ascontiguousarray(model).tobytes() for model in models)).hexdigest()
+
+
 def worker(told: str) -> None:
     """One rank."""
     from dmtl.transports.mpi import world
@@ -108,12 +130,12 @@ def worker(told: str) -> None:
     comm.Barrier()
     seconds = perf_counter() - begin
     exchange.close()
-    every = comm.gather(node.task.evaluate(state.x), root=0)
+    every, models = comm.gather(node.task.evaluate(state.x), root=0), comm.gather(state.x, root=0)
     # exact and sketched steps end when they end: they count them
     inner = getattr(state.model, "inner", state.model)
     steps = getattr(inner, "steps", asked["rounds"])
     if comm.rank == 0:
-        line(comm, {"seconds": seconds, "steps": steps, "every": every})
+        line(comm, {"seconds": seconds, "steps": steps, "every": every, "digest": digest(models)})
 
 
 def accuracies(every: Sequence[dict[str, float]], kind: str) -> np.ndarray:
@@ -122,22 +144,27 @@ def accuracies(every: Sequence[dict[str, float]], kind: str) -> np.ndarray:
     return np.array([found[::2].mean(), found[1::2].mean()])
 
 
-def once(path: Path, ranks: int, method: str, step: float, seed: int, epochs: int, kind: str) -> np.ndarray:
+def once(
+    path: Path, ranks: int, method: str, step: float, seed: int, epochs: int, kind: str, start: Start
+) -> np.ndarray:
     """Accuracies of one run; on held-out pictures, a tenth of them, or on test pictures."""
     share = 0.1 if kind == "held_out" else 0.0
     rounds = epochs * round(IMAGES * (1 - share)) // (max(1, ranks // 2) * BATCH) * each_step(method)
     falling = f"{step}*{LAST ** (1 / rounds)}^t"
-    there = on_mpi(raw(path, ranks, method, falling, seed, rounds, share))
+    there = start(raw(path, ranks, method, falling, seed, rounds, share))
     found = accuracies(there["every"], kind)
-    say(f"{ranks} ranks, {method}, step {step:g}, seed {seed}: {found.round(2)} {kind}, {there['seconds']:.0f} s")
+    say(
+        f"{ranks} ranks, {method}, step {step:g}, seed {seed}: {found.round(2)} {kind}, {there['seconds']:.0f} s, "
+        f"{there['digest'][:12]}"
+    )
     return found
 
 
-def tuned(path: Path, name: str, epochs: int) -> float:
+def tuned(path: Path, name: str, epochs: int, start: Start) -> float:
     """The first step with the best mean accuracy on held-out pictures."""
     if not epochs:
         return CHOSEN[name]
-    scores = {step: once(path, 2, METHODS[name], step, 1000, epochs, "held_out").mean() for step in STEPS}
+    scores = {step: once(path, 2, METHODS[name], step, 1000, epochs, "held_out", start).mean() for step in STEPS}
     return max(scores, key=scores.__getitem__)
 
 
@@ -162,6 +189,9 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--tune", type=int, default=3, help="epochs to choose steps with; 0: take what was chosen")
+    parser.add_argument(
+        "--one-process", action="store_true", help="in place of MPI: the same models, and no ranks that wait"
+    )
     parser.add_argument("--time", type=int, nargs="+", help="numbers of tasks to time a step with, and nothing else")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -174,12 +204,15 @@ def main() -> None:
     if asked.time:
         print(timed(path, asked.time))
         return
-    chosen, lines = {name: tuned(path, name, asked.tune) for name in METHODS}, []
+    start = in_one if asked.one_process else on_mpi
+    chosen, lines = {name: tuned(path, name, asked.tune, start) for name in METHODS}, []
     say(f"chosen: {chosen}")
     for ranks in asked.ranks:
         for name, step in chosen.items():
-            found = [once(path, ranks, METHODS[name], step, seed, asked.epochs, "test") for seed in range(asked.seeds)]
-            left, right = np.mean(found, axis=0)
+            every = [
+                once(path, ranks, METHODS[name], step, seed, asked.epochs, "test", start) for seed in range(asked.seeds)
+            ]
+            left, right = np.mean(every, axis=0)
             lines.append([str(ranks), name, f"{step:g}", f"{left:.2f} / {right:.2f}", PUBLISHED[name]])
             say(" | ".join(lines[-1]))
     print(table(["ranks", "", "step", "left / right", "published"], lines))
