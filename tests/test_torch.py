@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dmtl.build import plan
-from dmtl.capabilities import Halving, Judging, Layered, Placeable, Starting, Weighted, Windowed
+from dmtl.capabilities import Batched, Halving, Judging, Layered, Placeable, Starting, Weighted, Windowed
 from dmtl.config import load
 from dmtl.errors import ConfigError
 from dmtl.rng import Purpose, stream
@@ -178,8 +178,10 @@ def test_a_loss_of_ones_own_is_judged_row_by_row_and_reported(nets, loss, classe
 
 def test_it_has_all_that_a_perceptron_has(nets):
     task = build(nets, "perceptron")
-    for capability in (Halving, Judging, Layered, Starting, Weighted, Windowed):
+    for capability in (Batched, Halving, Judging, Layered, Starting, Weighted, Windowed):
         assert isinstance(task, capability), capability
+    rows = task.training_rows
+    assert [build(nets, "perceptron", batch=size).batches for size in (0, 4, rows)] == [1, -(-rows // 4), 1]
     assert isinstance(Torch("a.py:B"), Placeable)
 
 

@@ -1,7 +1,7 @@
 """Handwritten digits that each rank has another share of: mixtures of models, one model for all, and learning alone.
 
     python benchmarks/suites/mnist.py --data FOLDER [--model mlp] [--rounds 60] [--seeds 1] [--attack sign-flip]
-    python benchmarks/suites/mnist.py --data FOLDER --model cnn
+    python benchmarks/suites/mnist.py --data FOLDER --model cnn --ranks 10 --rounds 30 --radii 10
 
 FOLDER holds mnist/mnist.npz: X (70000, 28, 28) and y. 15 ranks on Erdos-Renyi(0.5) share 7500 images drawn by the seed,
 500 a rank: by Dirichlet(0.4) for each class, or by shards, two classes or so for each. Half of a rank's images are for
@@ -51,7 +51,6 @@ GRID = {
 }
 STEPS = 7
 """of a local epoch, or about so many: 200 rows in batches of 32"""
-RADII = (1.0, 10.0)
 PARTITIONS = ("dirichlet:alpha=0.4,least=20", "shards")
 ANCHORED = "gate-cap-anchor"
 SCREENS = ("average", ANCHORED, "ubar:rho=0.6", "geometric-median")
@@ -178,7 +177,9 @@ class Suite:
         plain = f"{ANCHORED}:{step},steps={STEPS * int(epochs.removeprefix('epochs='))}"
         if method != "fedem":
             return plain
-        runs = {radius: self.once(method, settings, f"{plain},radius={radius}") for radius in RADII}
+        if len(self.asked.radii) == 1:
+            return f"{plain},radius={self.asked.radii[0]}"
+        runs = {radius: self.once(method, settings, f"{plain},radius={radius}") for radius in self.asked.radii}
         return f"{plain},radius={max(runs, key=lambda radius: float(runs[radius]['held_out'].mean()))}"
 
 
@@ -189,6 +190,7 @@ def main() -> None:
     parser.add_argument("--ranks", type=int, default=15)
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--radii", type=float, nargs="+", default=[1.0, 10.0], help="to choose from; one: that one")
     parser.add_argument("--attack", default="sign-flip")
     parser.add_argument("--partitions", nargs="+", default=list(PARTITIONS))
     parser.add_argument("--methods", nargs="+", default=list(GRID), choices=list(GRID))

@@ -16,6 +16,7 @@ from dmtl.own import named
 from dmtl.tasks.linear import (
     Part,
     Parts,
+    batch_count,
     check_settings,
     draw,
     drawn,
@@ -177,6 +178,11 @@ class TorchTask:
     def training_rows(self) -> int:
         """How many rows the loss is the mean of."""
         return len(self.parts.train.x)
+
+    @property
+    def batches(self) -> int:
+        """How many mini-batches make an epoch."""
+        return batch_count(self.training_rows, self.settings.batch)
 
     def half_grads(self, pair: Mat, rng: np.random.Generator | None = None) -> Mat:
         """Gradients (2, d) on half 0 of the rows at ``pair[0]`` and on half 1 at ``pair[1]``."""

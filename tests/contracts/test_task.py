@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from dmtl.algorithms.reputation import Comparing
-from dmtl.capabilities import Curved, Halving, Judging, Layered, Proximable, Smooth
+from dmtl.capabilities import Batched, Curved, Halving, Judging, Layered, Proximable, Smooth
 from dmtl.data.pool import Dataset
 from dmtl.errors import ConfigError
 from dmtl.registry import find, names
@@ -123,6 +123,15 @@ def test_a_batch_of_all_rows_or_of_size_0_gives_the_full_gradient_bit_for_bit(na
     full = build(name, data).grad(w)
     for batch in (0, len(data.y), len(data.y) + 5):
         np.testing.assert_array_equal(full, build(name, data, batch=batch).grad(w, np.random.default_rng(0)))
+
+
+@every
+def test_an_epoch_has_as_many_batches_as_cover_the_rows(name: str, classes: int) -> None:
+    data = make(classes)
+    for batch, count in ((0, 1), (1, len(data.y)), (4, -(-len(data.y) // 4)), (len(data.y) + 5, 1)):
+        task = build(name, data, batch=batch)
+        assert isinstance(task, Batched)
+        assert task.batches == count
 
 
 @every

@@ -23,15 +23,30 @@ SMALL = ("-m", "dmtl", "run", "--data", "synthetic:rows=20,features=4", "--round
         (("--data", "wach"), 2, "unknown data 'wach'. Did you mean 'watch'?"),
         (("--screen", "trimmed-mean:b=2"), 2, "needs 5 neighbours; rank 0 has 2 in ring. Lower b or add edges."),
         (("--ranks", "5"), 2, "--ranks is 5 and MPI started 4. Start: mpirun -n 5 dmtl run ..."),
-        (("--transport", "simulated"), 2, "the simulator is one process and MPI started several."),
+        pytest.param(
+            ("--transport", "simulated"),
+            2,
+            "the simulator is one process and MPI started several.",
+            marks=pytest.mark.slow,
+        ),
         (("--config", "missing.toml"), 2, "--config missing.toml: No such file or directory."),
         (("--rounds", "many"), 2, "'many' is not a valid integer"),
-        (("--set", "algorithm.step=1"), 2, "setting of algorithm 'diffusion': 'step'. Did you mean 'step_size'?"),
-        (("--data", "exam"), 2, "65 tasks"),
-        (("--topology", "erdos-renyi:p=0.01,seed=1"), 2, "is not connected: it falls into 4 components"),
+        pytest.param(
+            ("--set", "algorithm.step=1"),
+            2,
+            "setting of algorithm 'diffusion': 'step'. Did you mean 'step_size'?",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(("--data", "exam"), 2, "65 tasks", marks=pytest.mark.slow),
+        pytest.param(
+            ("--topology", "erdos-renyi:p=0.01,seed=1"),
+            2,
+            "is not connected: it falls into 4 components",
+            marks=pytest.mark.slow,
+        ),
         (("--out", "/dev/null/results"), 5, "/dev/null"),
     ],
-)  # fmt: skip
+)
 def test_bad_input_ends_all_ranks_before_round_0_and_is_said_once(mpirun, tmp_path, flags, code, sentence):
     done = mpirun(4, *SMALL, "--out", str(tmp_path / "out"), *flags)
     assert done.returncode == code, done.stderr
