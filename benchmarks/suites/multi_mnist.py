@@ -44,7 +44,7 @@ from dmtl.simulator import simulate
 BATCH, IMAGES = 64, 60000
 LAST = 0.05
 """the last step's part of the first"""
-STEPS = (0.05, 0.1, 0.2)
+STEPS = (0.1, 0.2, 0.3)
 METHODS = {"single": "local", "uniform": "diffusion", "mgda-ub": "mgda-ub"}
 CHOSEN: dict[str, float] = {}
 """what 3 epochs chose"""
@@ -192,6 +192,7 @@ def main() -> None:
     parser.add_argument(
         "--one-process", action="store_true", help="in place of MPI: the same models, and no ranks that wait"
     )
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--time", type=int, nargs="+", help="numbers of tasks to time a step with, and nothing else")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -205,7 +206,7 @@ def main() -> None:
         print(timed(path, asked.time))
         return
     start = in_one if asked.one_process else on_mpi
-    chosen, lines = {name: tuned(path, name, asked.tune, start) for name in METHODS}, []
+    chosen, lines = {name: tuned(path, name, asked.tune, start) for name in asked.methods}, []
     say(f"chosen: {chosen}")
     for ranks in asked.ranks:
         for name, step in chosen.items():
