@@ -168,7 +168,7 @@ def tuned(path: Path, name: str, epochs: int, start: Start) -> float:
     return max(scores, key=scores.__getitem__)
 
 
-def timed(path: Path, counts: Sequence[int], repeats: int = 3) -> str:
+def timed(path: Path, counts: Sequence[int], repeats: int) -> str:
     """Milliseconds a step of each form, medians of ``repeats`` jobs in turns."""
     lines = []
     for ranks in counts:
@@ -194,6 +194,7 @@ def main() -> None:
     )
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--time", type=int, nargs="+", help="numbers of tasks to time a step with, and nothing else")
+    parser.add_argument("--repeats", type=int, default=3, help="of what is timed")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.worker:
@@ -203,7 +204,7 @@ def main() -> None:
         parser.error("give the folder of the data sets: --data FOLDER, or set DMTL_DATA")
     path = (asked.data / "mnist" / "mnist.npz").resolve()
     if asked.time:
-        print(timed(path, asked.time))
+        print(timed(path, asked.time, asked.repeats))
         return
     start = in_one if asked.one_process else on_mpi
     chosen, lines = {name: tuned(path, name, asked.tune, start) for name in asked.methods}, []
