@@ -137,6 +137,30 @@ def test_a_normaliser_weighs_gradients_over_it_and_still_goes_down_for_all(form,
     assert len(found) >= 6
 
 
+@pytest.mark.parametrize("normalise", ["l2", "loss", "loss+"])
+def test_as_published_the_weights_of_scaled_gradients_are_those_of_the_gradients(normalise):
+    graph, tasks = SHAPES["ring"], quadratics(6, 5)
+    found, x = steps(graph, MGDAUB(step_size=0.05, normalise=normalise, published=True), tasks, 120), np.zeros(5)
+    for states in found:
+        g = np.array([task.grad(x) for task in tasks])
+        c = np.linalg.norm(g, axis=1) if normalise in ("l2", "loss+") else np.ones(6)
+        c = c * [task.loss(x) for task in tasks] if "loss" in normalise else c
+        alpha = shortest(g / c[:, None])
+        assert np.allclose(states[0].alpha, alpha, atol=1e-4)
+        assert all(np.array_equal(state.alpha, states[0].alpha) for state in states)
+        assert np.allclose(states[0].x, x - 0.05 * states[0].alpha @ g, atol=1e-12)
+        x = states[0].x
+    assert len(found) >= 6
+
+
+def test_two_gradients_at_right_angles_weigh_as_the_squares_of_their_losses():
+    tasks = [Quadratic(np.eye(2), end) for end in 3 * np.eye(2) * [[1.0], [2.0]]]
+    method = MGDAUB(step_size=0.01, normalise="loss+", published=True)
+    alpha = steps(nx.complete_graph(2), method, tasks, 4)[0][0].alpha
+    losses = np.array([task.loss(np.zeros(2)) for task in tasks])
+    assert np.allclose(alpha, losses**2 / np.sum(losses**2), atol=1e-6)
+
+
 def test_few_gradients_are_flooded_where_few_matter():
     """Six tasks of which two pull apart: a step takes about three floods and not six."""
     rng = np.random.default_rng(0)
@@ -299,6 +323,7 @@ def test_with_private_heads_all_tasks_learn(method):
     [
         (lambda: MGDA("best"), "unknown form of 'mgda' 'best'"),
         (lambda: MGDA(normalise="l1"), "unknown normalise of 'mgda' 'l1'"),
+        (lambda: MGDAUB(published=True), "published=true and no normaliser"),
         (lambda: MGDA("neighbourhood", normalise="l2"), "'mgda' has normalise=l2"),
         (lambda: MGDA(m=0), "'mgda' has m=0"),
         (lambda: MGDAUB(m=0), "'mgda-ub' has m=0"),

@@ -102,6 +102,9 @@ class MGDAUB:
     eigenvalues of the Laplacian, whatever the number of tasks.
     The layer's part of the step goes down for all tasks, where ``m`` is no less than the layer has parameters; a sketch
     says so nearly. The whole step need not go down for all.
+    With a normaliser c_t the weights w_t are the shares of alpha_t / c_t, as with 'mgda', and the task that is nearest
+    to its end has most; ``published`` takes alpha_t itself. Then the layer's part need not go down for all, and with
+    loss+ tasks with larger losses then weigh more: as the squares of the losses where gradients are at right angles.
     What is ours: the paper weighs by the gradients of the representation Z, for one batch that all tasks share, and
     |sum alpha_t grad f_t| <= |dZ/dx| |sum alpha_t grad_Z f_t|, which is the upper bound. Between peers there is no such
     batch: each has its own rows, and representations of different rows cannot be added. The gradient of the last shared
@@ -120,6 +123,8 @@ class MGDAUB:
     """numbers of a sketch"""
     normalise: Normalise = "none"
     """what the layer's gradients are divided by: none, l2 (their length), loss, or loss+ (both)"""
+    published: bool = False
+    """with a normaliser: take the weights of the scaled gradients for the gradients, as the published code does"""
 
     needs: ClassVar[Needs] = ExactMGDA.needs
 
@@ -127,10 +132,16 @@ class MGDAUB:
         check_schedule(self.step_size, "'mgda-ub' step_size")
         check_count("mgda-ub", "m", self.m)
         check_normalise("mgda-ub", self.normalise)
+        if self.published and self.normalise == "none":
+            raise ConfigError(
+                "'mgda-ub' has published=true and no normaliser, without which both are one. Give normalise=loss+, or "
+                "leave it out."
+            )
 
     def charted(self, chart: Chart) -> SketchedMGDA:
         """The method on that graph."""
-        return SketchedMGDA(self.step_size, self.m, 1, False, _Layer(self.last), self.normalise, chart)
+        part = _Layer(self.last)
+        return SketchedMGDA(self.step_size, self.m, 1, False, part, self.normalise, chart, self.published)
 
 
 def _whole(task: Task) -> slice:

@@ -73,6 +73,8 @@ class SketchedMGDA:
     """which parameters' gradients weigh the tasks"""
     normalise: str
     chart: Chart = field(repr=False)
+    published: bool = False
+    """whether the weights of the scaled gradients are those of the gradients too"""
 
     needs: ClassVar[Needs] = Needs.FRESH | Needs.UNDIRECTED | Needs.UNSCREENED | Needs.STATIC
 
@@ -147,7 +149,9 @@ class SketchedMGDA:
         ranks = self.chart.ranks
         rows = state.said[: ranks * (2 + self._width(task))].reshape(ranks, -1)
         gram, scales = state.gram + table_products(rows[:, :-1]), rows[:, -1].astype(np.float64)
-        alpha = rescaled(min_norm(gram), np.where(scales > 0, scales, 1.0))
+        alpha = min_norm(gram)
+        if not self.published:
+            alpha = rescaled(alpha, np.where(scales > 0, scales, 1.0))
         scaled = state.g * state.x.dtype.type(ranks * alpha[view.rank])
         return state._replace(stage=AVERAGE, done=0, said=_filled(state.said, scaled), gram=gram, alpha=alpha)
 
