@@ -114,7 +114,7 @@ WITH_ULFM = ("honest", "long", "deaf", "silent", "flood_same")
     ("mode", "how"),
     [
         *(pytest.param(mode, (), marks=[pytest.mark.slow] * (mode in ALIKE)) for mode in MODES),
-        *((mode, ULFM) for mode in WITH_ULFM),
+        *(pytest.param(mode, ULFM, marks=[pytest.mark.slow] * (mode in ("honest", "long"))) for mode in WITH_ULFM),
     ],
     ids=lambda value: value if isinstance(value, str) else "-".join(value)[-4:] or "plain",
 )
@@ -133,10 +133,10 @@ def test_a_rogue_costs_its_neighbours_an_edge_and_no_more(mpirun, tmp_path, mode
     [
         ("silent", 1_000_000, ()),
         pytest.param("silent", 1_000_000, TCP, marks=pytest.mark.slow),
-        ("deaf", 1_000_000, ()),
+        pytest.param("deaf", 1_000_000, (), marks=pytest.mark.slow),
         pytest.param("long", 8000, (), marks=pytest.mark.slow),
         *(("long", 10_000, how) for how in ((), TCP)),
-        ("huge", 10, TCP),
+        pytest.param("huge", 10, TCP, marks=pytest.mark.slow),
         ("huge", 100_000, ()),
         ("stalls", 1_000_000, ()),
         pytest.param("stalls", 1_000_000, TCP, marks=pytest.mark.slow),
@@ -180,11 +180,12 @@ def test_a_receive_writes_to_its_row_and_nowhere_else(mpirun, tmp_path, how):
 @pytest.mark.parametrize(
     ("mode", "transport", "how"),
     [
-        *(("huge", "sync", how) for how in ((), ULFM, TCP)),
+        *(("huge", "sync", how) for how in ((), TCP)),
+        pytest.param("huge", "sync", ULFM, marks=pytest.mark.slow),
         ("silent", "sync", ULFM),
-        ("tags", "sync", ()),
+        pytest.param("tags", "sync", (), marks=pytest.mark.slow),
         ("flood", "sync", ()),
-        ("flood", "async", ()),
+        pytest.param("flood", "async", (), marks=pytest.mark.slow),
         ("silent", "async", ULFM),
     ],
     ids=lambda value: value if isinstance(value, str) else "-".join(value)[-4:] or "plain",
