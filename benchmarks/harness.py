@@ -5,6 +5,7 @@ Nothing here imports mpi4py at the top: a benchmark starts mpirun and must not b
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -146,6 +147,16 @@ def _mpirun(python: str) -> list[str]:
         raise SystemExit("there is no mpirun: pip install 'dmtl[mpi]', or load your cluster's MPI")
     version = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60).stdout
     return [program, "--oversubscribe"] if "Open MPI" in version else [program]
+
+
+def digest(models: Sequence[Vec]) -> str:
+    """Hexadecimal digest of all models, bit for bit."""
+    return hashlib.sha256(b"".join(np.ascontiguousarray(model).tobytes() for model in models)).hexdigest()
+
+
+def worst(found: Vec) -> float:
+    """The mean over the worst tenth."""
+    return float(np.sort(found)[: max(1, len(found) // 10)].mean())
 
 
 def load() -> str:

@@ -19,22 +19,21 @@ simulator, bit for bit.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import sys
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import ndtr
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 
+from harness import digest, line, say, table, worst
 from harness import job as mpi
-from harness import line, say, table
 
 from dmtl.data.mixture import Mixture
 from dmtl.data.pool import Dataset
@@ -133,16 +132,6 @@ def tuned(rows: Sequence[Rows], method: str, graph: str, rounds: int, seed: int)
     scores = {step: score(step) for step in STEPS}
     say(f"{method} on {graph}: {scores}")
     return max(scores, key=scores.__getitem__)
-
-
-def worst(found: np.ndarray) -> float:
-    """The mean over the worst tenth."""
-    return float(np.sort(found)[: max(1, len(found) // 10)].mean())
-
-
-def digest(states: Sequence[Any]) -> str:
-    """Of all that ranks predict with, bit for bit."""
-    return hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in states)).hexdigest()
 
 
 def worker(told: str) -> None:

@@ -36,7 +36,7 @@ import numpy as np
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 
-from harness import say, table
+from harness import say, table, worst
 
 from dmtl.build import plan
 from dmtl.config import load
@@ -139,11 +139,6 @@ def accuracies(told: dict[str, Any], alone: bool) -> dict[str, np.ndarray]:
     return {
         kind: 100 * (1 - np.array([figures[f"{kind}_error"] for figures in honest])) for kind in ("held_out", "test")
     }
-
-
-def worst(found: np.ndarray) -> float:
-    """The mean over the worst tenth."""
-    return float(np.sort(found)[: max(1, len(found) // 10)].mean())
 
 
 class Suite:

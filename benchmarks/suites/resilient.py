@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -14,8 +13,8 @@ import numpy as np
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 
+from harness import digest, line, say, table
 from harness import job as mpi
-from harness import line, say, table
 
 from dmtl.build import Plan, plan
 from dmtl.config import load
@@ -87,11 +86,6 @@ def accuracies(job: Plan, states: Sequence[NodeState], everyone: Sequence[Node])
     """Test accuracy of the honest ranks in percent, of the model that they combined last, as the paper has it."""
     honest = [rank for rank in range(len(everyone)) if rank not in job.lies]
     return np.array([100 * (1 - everyone[rank].task.evaluate(states[rank].model.w)["test_error"]) for rank in honest])
-
-
-def digest(models: Sequence[np.ndarray]) -> str:
-    """Hexadecimal digest of all models, bit for bit."""
-    return hashlib.sha256(b"".join(np.ascontiguousarray(model).tobytes() for model in models)).hexdigest()
 
 
 def on_mpi(script: str, raw: Raw, shares: Sequence[float], timeout: float) -> dict[str, Any]:

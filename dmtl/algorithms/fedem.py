@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, cast
 
@@ -120,8 +120,8 @@ class FedEM:
 
     def parts(self, state: State, task: Task, view: View) -> tuple[Part, ...]:
         """For each component that is sent, the rows as far as they are its own: q_i(m) at the present shares."""
-        which = [turn(self.components, view)] if self.one else range(self.components)
-        return Division(task, state.thetas, lambda losses: responsibilities(losses, state.pi)).parts(which)
+        division = Division(task, state.thetas, lambda losses: responsibilities(losses, state.pi))
+        return division.parts(self._about(view, 0))
 
     def tell(self, state: State, view: View) -> Mapping[str, Any]:
         """The shares."""
@@ -136,5 +136,9 @@ class FedEM:
         q = responsibilities(losses, pi)
         pi = q.mean(axis=1).astype(thetas.dtype)
         mu = step_size(self.step_size, view.round + ahead, task)
-        which = [turn(self.components, view, ahead)] if self.one else range(self.components)
-        return State(pi @ thetas, thetas, trained(thetas, which, q, mu, self.epochs, task, view, ahead), pi)
+        psi = trained(thetas, self._about(view, ahead), q, mu, self.epochs, task, view, ahead)
+        return State(pi @ thetas, thetas, psi, pi)
+
+    def _about(self, view: View, ahead: int) -> Sequence[int]:
+        """The components that the round ``view.round + ahead`` is about."""
+        return [turn(self.components, view, ahead)] if self.one else range(self.components)
