@@ -311,6 +311,29 @@ def test_an_epoch_is_a_step_for_each_mini_batch():
         assert len(calls) == 3 * 2 * steps, batch
 
 
+def test_sparse_steps_leave_small_responsibilities_out_of_gradients_and_shares_as_they_are():
+    (task,), *_ = mixed(1)
+    thetas, pi = 3 * np.random.default_rng(1).standard_normal((3, D)), np.array([0.6, 0.3, 0.1])
+    q = responsibilities(task.row_losses(thetas), pi)
+    assert 0 < np.mean(q < 0.2) < 1
+    (node,) = network(GRAPHS["alone"], FedEM(3, 0.1, sparse=0.2), [task])
+    (state,) = simulate([node], 1, states=begun([node], thetas[None], pi))
+    for m, theta in enumerate(thetas):
+        slopes = task.weighted_grad(theta, np.where(q[m] < 0.2, 0, q[m]))
+        assert np.allclose(state.model.psi[m], theta - 0.1 * slopes, atol=1e-14)
+    assert np.allclose(state.model.pi, q.mean(axis=1), atol=1e-15)
+
+
+def test_sparse_steps_with_many_components_learn_as_well():
+    tasks, *_ = mixed(12)
+    found = {}
+    for sparse in (0.0, 0.05):
+        nodes = network(nx.complete_graph(12), FedEM(8, sparse=sparse), tasks)
+        found[sparse] = np.mean(errors(nodes, simulate(nodes, 150)))
+    assert found[0.0] != found[0.05]
+    assert abs(found[0.0] - found[0.05]) < 0.01
+
+
 def test_what_it_reports_is_the_mixture_and_its_shares():
     tasks, *_ = mixed(8)
     nodes = network(GRAPHS["ring"], FedEM(3), tasks)
@@ -329,6 +352,9 @@ def test_what_it_reports_is_the_mixture_and_its_shares():
         ({"components": -3}, "components=-3"),
         ({"epochs": 0}, "epochs=0"),
         ({"learners": -1}, "learners=-1"),
+        ({"sparse": -0.1}, "sparse=-0.1"),
+        ({"sparse": 1.0}, "sparse=1.0"),
+        ({"sparse": np.nan}, "sparse=nan"),
         ({"spread": 0.0}, "spread=0.0. It is above 0: components that start alike stay alike"),
         ({"spread": np.nan}, "spread=nan"),
     ],

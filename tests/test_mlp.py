@@ -62,6 +62,9 @@ def test_a_weighted_gradient_is_that_of_the_weighted_losses(name):
     w, weights = point(task), np.random.default_rng(2).random(ROWS)
     slopes = differences(lambda v: task.row_losses(v[None])[0], w) @ weights / ROWS + task.settings.l2 * w
     assert np.allclose(task.weighted_grad(w, weights), slopes, atol=1e-7)
+    weights[np.random.default_rng(3).random(ROWS) < 0.5] = 0
+    slopes = differences(lambda v: task.row_losses(v[None])[0], w) @ weights / ROWS + task.settings.l2 * w
+    assert np.allclose(task.weighted_grad(w, weights), slopes, atol=1e-7)
     assert np.allclose(task.weighted_grad(w, np.ones(ROWS)), task.grad(w), atol=1e-14)
     assert task.loss(w) == pytest.approx(task.row_losses(w[None])[0].mean() + task.settings.l2 / 2 * w @ w)
 

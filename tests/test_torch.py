@@ -135,8 +135,9 @@ def test_a_perceptron_of_torch_is_that_of_numpy(nets, classes):
     assert task.loss(w) == pytest.approx(other.loss(w[order]), rel=1e-6)
     for rng in (lambda: None, lambda: np.random.default_rng(4)):
         assert np.allclose(task.grad(w, rng())[order], other.grad(w[order], rng()), atol=1e-6)
-        ours, theirs = task.weighted_grad(w, weights, rng()), other.weighted_grad(w[order], weights, rng())
-        assert np.allclose(ours[order], theirs, atol=1e-6)
+        for each in (weights, np.where(weights < 0.6, 0, weights), np.zeros(ROWS)):
+            ours, theirs = task.weighted_grad(w, each, rng()), other.weighted_grad(w[order], each, rng())
+            assert np.allclose(ours[order], theirs, atol=1e-6)
     numpys = models[:, order]
     assert np.allclose(task.row_losses(models), other.row_losses(numpys), atol=1e-6)
     assert np.allclose(task.held_out_losses(models), other.held_out_losses(numpys), atol=1e-6)

@@ -57,6 +57,9 @@ class FedEM:
     messages are as long as those of 'diffusion'; shares follow in every round. All messages are then of their round.
     With ``learners`` = K the ranks K, K + 1 .. have never been part of the training: they make no gradient, pass on
     what they combined, and settle their shares by the E step and pi alone until these stay as they are.
+    With ``sparse`` responsibilities below it count as 0 wherever a gradient is made, and 'mlp' and 'torch' leave such
+    rows out: where rows are clearly of one component or two, an M step of many components costs little more than that
+    of one. The E step is whole, so a row can come back.
 
     What is ours: the first E and M steps happen before round 0, so that a round is one exchange and then these; shares
     of a new rank are settled and not improved once; ``one`` trains what it sends, which measured better than to train
@@ -64,7 +67,8 @@ class FedEM:
     models for ever; the weights here have them.
     Message: psi_1 .. psi_M, f = M; with ``one`` f = 1.
     Marfoq, Neglia, Bellet, Kameni and Vidal, "Federated multi-task learning under a mixture of distributions", NeurIPS
-    2021; one component a round as in Lin, Yagan and Joe-Wong, "FedSPD", UAI 2025.
+    2021; one component a round as in Lin, Yagan and Joe-Wong, "FedSPD", UAI 2025; sparse steps after Neal and Hinton,
+    "A view of the EM algorithm that justifies incremental, sparse, and other variants", 1998.
     """
 
     components: int = 3
@@ -77,6 +81,8 @@ class FedEM:
     """whether a round sends one component and not all"""
     learners: int = 0
     """how many ranks learn, the first ones; all later ones only adapt their shares. 0: all learn"""
+    sparse: float = 0.0
+    """responsibilities below this make no gradient, at least 0 and below 1"""
     spread: float = 0.3
     """how far apart components start where the task begins at zero: standard deviation times sqrt(d), above 0"""
 
@@ -86,6 +92,11 @@ class FedEM:
         check_mixture("fedem", self.components, self.step_size, self.epochs, self.spread)
         if self.learners < 0:
             raise ConfigError(f"'fedem' has learners={self.learners}. It is a number of ranks, or 0: all learn.")
+        if not 0 <= self.sparse < 1:
+            raise ConfigError(
+                f"'fedem' has sparse={self.sparse}. It is the responsibility below which a row makes no gradient: at "
+                f"least 0, as 0.01, and below 1."
+            )
 
     @property
     def endures_loss(self) -> bool:
@@ -120,7 +131,7 @@ class FedEM:
 
     def parts(self, state: State, task: Task, view: View) -> tuple[Part, ...]:
         """For each component that is sent, the rows as far as they are its own: q_i(m) at the present shares."""
-        division = Division(task, state.thetas, lambda losses: responsibilities(losses, state.pi))
+        division = Division(task, state.thetas, lambda losses: self._kept(responsibilities(losses, state.pi)))
         return division.parts(self._about(view, 0))
 
     def tell(self, state: State, view: View) -> Mapping[str, Any]:
@@ -136,8 +147,12 @@ class FedEM:
         q = responsibilities(losses, pi)
         pi = q.mean(axis=1).astype(thetas.dtype)
         mu = step_size(self.step_size, view.round + ahead, task)
-        psi = trained(thetas, self._about(view, ahead), q, mu, self.epochs, task, view, ahead)
+        psi = trained(thetas, self._about(view, ahead), self._kept(q), mu, self.epochs, task, view, ahead)
         return State(pi @ thetas, thetas, psi, pi)
+
+    def _kept(self, q: Mat) -> Mat:
+        """(M, m) the responsibilities that make gradients."""
+        return np.where(q < self.sparse, 0, q) if self.sparse else q
 
     def _about(self, view: View, ahead: int) -> Sequence[int]:
         """The components that the round ``view.round + ahead`` is about."""

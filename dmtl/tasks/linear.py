@@ -38,6 +38,7 @@ __all__ = [
     "signs",
     "sum_of",
     "top_eigenvalue",
+    "weighed",
     "weighted_mean",
     "windowed",
 ]
@@ -125,6 +126,21 @@ def drawn(count: int, size: int, rng: np.random.Generator | None) -> NDArray[np.
     if rng is None or not 0 < size < count:
         return slice(None)
     return np.sort(rng.choice(count, size, replace=False, shuffle=False))
+
+
+class Weighed(NamedTuple):
+    """Rows that weigh something, and what each weighs in a mean over them alone."""
+
+    rows: NDArray[np.int64]
+    weights: Vec
+    """(m,) times m and through the number of all rows, so the mean is that over all"""
+
+
+def weighed(weights: Vec, rows: NDArray[np.int64] | slice) -> Weighed:
+    """Those of ``rows`` whose ``weights`` are not 0: no others need be gone through."""
+    each = np.arange(len(weights))[rows]
+    found = each[weights[each] != 0]
+    return Weighed(found, weights[found] * weights.dtype.type(len(found) / max(1, len(each))))
 
 
 def batch_count(count: int, size: int) -> int:

@@ -26,6 +26,7 @@ from dmtl.tasks.linear import (
     labels,
     prepare,
     report,
+    weighed,
     windowed,
 )
 from dmtl.tasks.network import Criterion, Network, criterion, device_of, threads
@@ -153,9 +154,9 @@ class TorchTask:
 
     def weighted_grad(self, w: Vec, weights: Vec, rng: np.random.Generator | None = None) -> Vec:
         """The gradient at ``w``, each row's part times its own of the ``weights`` (m,); (d,)."""
-        rows = drawn(self.training_rows, self.settings.batch, rng)
+        rows, parts = weighed(weights, drawn(self.training_rows, self.settings.batch, rng))
         x, y = self.parts.train
-        return self._gradient(Part(x[rows], y[rows]), w, rng, weights[rows])
+        return self._gradient(Part(x[rows], y[rows]), w, rng, parts) if len(rows) else w * self.settings.l2
 
     def _gradient(self, part: Part, w: Vec, rng: np.random.Generator | None, weights: Vec | None = None) -> Vec:
         seed = None if rng is None else _seed(rng)
