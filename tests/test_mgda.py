@@ -153,6 +153,46 @@ def test_as_published_the_weights_of_scaled_gradients_are_those_of_the_gradients
     assert len(found) >= 6
 
 
+@pytest.mark.parametrize("normalise", ["none", "loss"])
+def test_smooth_weights_are_running_means_of_the_weights_of_each_step(normalise):
+    graph, tasks = SHAPES["ring"], quadratics(6, 5)
+    found = steps(graph, MGDAUB(step_size=0.05, normalise=normalise, smooth=0.8), tasks, 120)
+    x, weights = np.zeros(5), np.full(6, 1 / 6)
+    for states in found:
+        g = np.array([task.grad(x) for task in tasks])
+        c = np.array([task.loss(x) for task in tasks]) if normalise == "loss" else np.ones(6)
+        now = shortest(g / c[:, None]) / c
+        weights = 0.8 * weights + 0.2 * now / now.sum()
+        assert np.allclose(states[0].alpha, weights, atol=1e-4)
+        assert all(np.array_equal(state.alpha, states[0].alpha) for state in states)
+        assert np.allclose(states[0].x, x - 0.05 * states[0].alpha @ g, atol=1e-12)
+        x, weights = states[0].x, states[0].alpha
+    assert len(found) >= 6
+
+
+def test_smooth_weights_of_noisy_gradients_are_nearer_to_those_of_their_means():
+    """Two tasks take turns in having a gradient three times as long, so the weights of their means are equal."""
+
+    class Flicker:
+        def __init__(self, end, phase):
+            self.task, self.calls = Quadratic(np.eye(2), end), phase
+
+        def __getattr__(self, name):
+            return getattr(self.task, name)
+
+        def grad(self, w, rng=None):
+            self.calls += 1
+            return self.task.grad(w, rng) * (1, 3)[self.calls % 2]
+
+    errors = {}
+    for smooth in (0.0, 0.95):
+        tasks = [Flicker(end, phase) for phase, end in enumerate(np.eye(2))]
+        found = steps(nx.complete_graph(2), MGDAUB(step_size=0.001, smooth=smooth), tasks, 200)
+        errors[smooth] = np.mean([abs(states[0].alpha[0] - 0.5) for states in found[-20:]])
+    assert errors[0.0] > 0.2
+    assert errors[0.95] < 0.05
+
+
 def test_two_gradients_at_right_angles_weigh_as_the_squares_of_their_losses():
     tasks = [Quadratic(np.eye(2), end) for end in 3 * np.eye(2) * [[1.0], [2.0]]]
     method = MGDAUB(step_size=0.01, normalise="loss+", published=True)
@@ -324,6 +364,9 @@ def test_with_private_heads_all_tasks_learn(method):
         (lambda: MGDA("best"), "unknown form of 'mgda' 'best'"),
         (lambda: MGDA(normalise="l1"), "unknown normalise of 'mgda' 'l1'"),
         (lambda: MGDAUB(published=True), "published=true and no normaliser"),
+        (lambda: MGDAUB(smooth=1.0), "'mgda-ub' has smooth=1.0"),
+        (lambda: MGDAUB(smooth=-0.1), "'mgda-ub' has smooth=-0.1"),
+        (lambda: MGDAUB(smooth=float("nan")), "'mgda-ub' has smooth=nan"),
         (lambda: MGDA("neighbourhood", normalise="l2"), "'mgda' has normalise=l2"),
         (lambda: MGDA(m=0), "'mgda' has m=0"),
         (lambda: MGDAUB(m=0), "'mgda-ub' has m=0"),

@@ -105,6 +105,9 @@ class MGDAUB:
     With a normaliser c_t the weights w_t are the shares of alpha_t / c_t, as with 'mgda', and the task that is nearest
     to its end has most; ``published`` takes alpha_t itself. Then the layer's part need not go down for all, and with
     loss+ tasks with larger losses then weigh more: as the squares of the losses where gradients are at right angles.
+    On mini-batches the task whose batch happens to have the shorter gradient gets more weight, so hard batches count
+    for less, and the mean step is not the step of the mean gradients. ``smooth`` s takes s w_before + (1 - s) w in
+    place of the batches' w, and equal weights before the first step; then nothing need go down in one step.
     What is ours: the paper weighs by the gradients of the representation Z, for one batch that all tasks share, and
     |sum alpha_t grad f_t| <= |dZ/dx| |sum alpha_t grad_Z f_t|, which is the upper bound. Between peers there is no such
     batch: each has its own rows, and representations of different rows cannot be added. The gradient of the last shared
@@ -112,7 +115,9 @@ class MGDAUB:
     all ranks. It has no defence against liars.
 
     Message: all sketches or the direction, max(d, T (m + 2)) + 1 numbers, f = 1.
-    Sener and Koltun, "Multi-task learning as multi-objective optimization", NeurIPS 2018.
+    Sener and Koltun, "Multi-task learning as multi-objective optimization", NeurIPS 2018; smooth weights after Zhou,
+    Zhang, Jiang, Zhong, Gu and Zhu, "On the convergence of stochastic multi-objective gradient manipulation and
+    beyond", NeurIPS 2022.
     """
 
     last: str = ""
@@ -125,6 +130,8 @@ class MGDAUB:
     """what the layer's gradients are divided by: none, l2 (their length), loss, or loss+ (both)"""
     published: bool = False
     """with a normaliser: take the weights of the scaled gradients for the gradients, as the published code does"""
+    smooth: float = 0.0
+    """how much of the last weights stays in the next, at least 0 and below 1"""
 
     needs: ClassVar[Needs] = ExactMGDA.needs
 
@@ -137,11 +144,16 @@ class MGDAUB:
                 "'mgda-ub' has published=true and no normaliser, without which both are one. Give normalise=loss+, or "
                 "leave it out."
             )
+        if not 0 <= self.smooth < 1:
+            raise ConfigError(
+                f"'mgda-ub' has smooth={self.smooth}. It is how much of the last weights stays in the next: at least "
+                f"0, as 0.9, and below 1."
+            )
 
     def charted(self, chart: Chart) -> SketchedMGDA:
         """The method on that graph."""
         part = _Layer(self.last)
-        return SketchedMGDA(self.step_size, self.m, 1, False, part, self.normalise, chart, self.published)
+        return SketchedMGDA(self.step_size, self.m, 1, False, part, self.normalise, chart, self.published, self.smooth)
 
 
 def _whole(task: Task) -> slice:

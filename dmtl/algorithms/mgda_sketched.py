@@ -75,6 +75,8 @@ class SketchedMGDA:
     chart: Chart = field(repr=False)
     published: bool = False
     """whether the weights of the scaled gradients are those of the gradients too"""
+    smooth: float = 0.0
+    """how much of the last weights stays in the next"""
 
     needs: ClassVar[Needs] = Needs.FRESH | Needs.UNDIRECTED | Needs.UNSCREENED | Needs.STATIC
 
@@ -152,6 +154,7 @@ class SketchedMGDA:
         alpha = min_norm(gram)
         if not self.published:
             alpha = rescaled(alpha, np.where(scales > 0, scales, 1.0))
+        alpha = self.smooth * state.alpha + (1 - self.smooth) * alpha
         scaled = state.g * state.x.dtype.type(ranks * alpha[view.rank])
         return state._replace(stage=AVERAGE, done=0, said=_filled(state.said, scaled), gram=gram, alpha=alpha)
 
