@@ -6,15 +6,16 @@
 FOLDER holds mnist/mnist.npz: X (70000, 28, 28) and y. 15 ranks on Erdos-Renyi(0.5) share 7500 images drawn by the seed,
 500 a rank: by Dirichlet(0.4) for each class, or by shards, two classes or so for each. Half of a rank's images are for
 testing, so its test images have the labels in its own shares; a fifth of the others is held out. A round is a local
-epoch on mini-batches of 32 and an average with the neighbours, in single precision. 'fedem' mixes three components, and
-'fedavg-gossip' has one model for all; 'alone' trains as that one does and hears nobody. --model mlp has a hidden layer
-of 64 by numpy (50,890 parameters), and cnn two convolutions by PyTorch (21,840).
+epoch on mini-batches of 32 and an average with the neighbours, in single precision. 'fedem' mixes three components or
+ten (with ten, responsibilities below 0.01 make no gradient), and 'fedavg-gossip' has one model for all; 'alone' trains
+as that one does and hears nobody. --model mlp has a hidden layer of 64 by numpy (50,890 parameters), and cnn two
+convolutions by PyTorch (21,840).
 
 Each method has three steps, with one or three local epochs; the setting with the best mean accuracy on held-out images
-is taken, without liars and by plain averages, and so is the radius of 'gate-cap-anchor' for 'fedem', which cannot
-estimate it. Screens judge by the same held-out images. They are the three that stood best against 34 attacks in
-heat_map.py. The two liars are the pair of ranks that is the smallest part of any honest rank's neighbours: screens
-promise nothing where liars are half of them.
+is taken, without liars. Under a screen the step is chosen again in the same way, and so is the radius of
+'gate-cap-anchor' for 'fedem', which cannot estimate it. Screens judge by the same held-out images. They are the three
+that stood best against 34 attacks in heat_map.py. The two liars are the pair of ranks that is the smallest part of any
+honest rank's neighbours: screens promise nothing where liars are half of them.
 Figures are test accuracies of the honest in percent: the mean over ranks, and the mean over the worst tenth of them.
 """
 
@@ -26,10 +27,10 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from functools import cache
-from itertools import combinations
+from itertools import combinations, product, starmap
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import networkx as nx
 import numpy as np
@@ -51,6 +52,9 @@ EACH = 500
 GRID = {"alone": (0.03, 0.1, 0.3), "fedavg-gossip": (0.03, 0.1, 0.3), "fedem": (0.1, 0.3, 0.5)}
 """steps to choose from"""
 GRAPH = "erdos-renyi:p=0.5"
+FEW = 3
+SPARSE = 0.01
+"""responsibilities below it make no gradient, where components are more than a few"""
 STEPS = 7
 """of a local epoch, or about so many: 200 rows in batches of 32"""
 PARTITIONS = ("dirichlet:alpha=0.4,least=20", "shards")
@@ -60,6 +64,27 @@ MODELS = {
     "mlp": {"name": "mlp", "hidden": "64", "batch": 32},
     "cnn": {"name": "torch", "module": f"{__file__}:cnn", "batch": 32, "device": "cpu"},
 }
+
+
+class Setting(NamedTuple):
+    """Of a method."""
+
+    step_size: float
+    epochs: int
+    components: int
+    """of 'fedem', or 0"""
+
+    def __str__(self) -> str:
+        told = {**self._asdict(), "sparse": SPARSE if self.components > FEW else 0}
+        return ",".join(f"{name}={value}" for name, value in told.items() if value)
+
+
+class Choice(NamedTuple):
+    """What held-out images chose, and its run without liars."""
+
+    setting: Setting
+    screen: str
+    found: dict[str, np.ndarray]
 
 
 def cnn(features: int, classes: int) -> Any:
@@ -142,53 +167,54 @@ def accuracies(told: dict[str, Any], alone: bool) -> dict[str, np.ndarray]:
 
 
 class Suite:
-    """All runs on one partition of one seed; settings are chosen once for each method."""
+    """All runs on one partition of one seed; what is chosen is chosen once."""
 
     def __init__(self, asked: argparse.Namespace, path: str, partition: str, seed: int) -> None:
         self.asked, self.path, self.partition, self.seed = asked, path, partition, seed
 
-    def once(self, method: str, settings: str, screen: str = "average", liars: bool = False) -> dict[str, np.ndarray]:
+    def once(
+        self, method: str, setting: Setting, screen: str = "average", liars: bool = False
+    ) -> dict[str, np.ndarray]:
         """One run."""
         begin, name = perf_counter(), "fedavg-gossip" if method == "alone" else method
         lying = [{"ranks": liars_among(self.asked.ranks, self.seed), "attack": self.asked.attack}] if liars else []
-        more = {"partition": self.partition, "algorithm": f"{name}:{settings}", "byzantine": lying}
+        more = {"partition": self.partition, "algorithm": f"{name}:{setting}", "byzantine": lying}
         told = raw(self.asked, self.path, self.seed, **more, screen=screen, force=True)
         found = accuracies(told, method == "alone")
         say(
-            f"{self.partition} {self.seed} {method}:{settings}, {screen}, {'two liars' if liars else 'no liars'}: "
+            f"{self.partition} {self.seed} {method}:{setting}, {screen}, {'two liars' if liars else 'no liars'}: "
             f"held out {found['held_out'].mean():.2f}, test {found['test'].mean():.2f} / {worst(found['test']):.2f}, "
             f"{perf_counter() - begin:.0f} s"
         )
         return found
 
     @cache  # noqa: B019  # as long as the script
-    def tuned(self, method: str) -> tuple[str, dict[str, np.ndarray]]:
-        """The settings with the best held-out accuracy, and that run."""
-        grid = [f"step_size={step},epochs={count}" for step in GRID[method] for count in self.asked.epochs]
-        runs = {settings: self.once(method, settings) for settings in grid}
-        best = max(runs, key=lambda settings: float(runs[settings]["held_out"].mean()))
-        say(f"{self.partition} {self.seed} {method}: {best}")
-        return best, runs[best]
+    def best(self, method: str, screen: str = "average") -> Choice:
+        """The choice with the best held-out accuracy: of all settings by plain averages, of all steps by a screen."""
+        counts = self.asked.components if method == "fedem" else [0]
+        settings = list(starmap(Setting, product(GRID[method], self.asked.epochs, counts)))
+        if screen != "average":
+            plain = self.best(method).setting
+            settings = [plain._replace(step_size=step) for step in GRID[method]]
+        pairs = [(setting, spelled) for setting in settings for spelled in self.spellings(method, setting, screen)]
+        choices = [Choice(*pair, self.once(method, *pair)) for pair in pairs]
+        found = max(choices, key=lambda choice: float(choice.found["held_out"].mean()))
+        say(f"{self.partition} {self.seed} {method} by {found.screen}: {found.setting}")
+        return found
 
-    def screened(self, method: str, screen: str, liars: bool) -> np.ndarray:
-        """Test accuracies under a screen; with a radius chosen where there has to be one."""
-        settings, plain = self.tuned(method)
-        if screen == "average" and not liars:
-            return plain["test"]
-        return self.once(method, settings, self.anchored(method) if screen == ANCHORED else screen, liars)["test"]
+    def spellings(self, method: str, setting: Setting, screen: str) -> list[str]:
+        """A screen's settings: the model of 'gate-cap-anchor' learns as 'alone' does, or as one component."""
+        if screen != ANCHORED:
+            return [screen]
+        learns = setting if method == "fedem" else self.best("alone").setting
+        plain = f"{screen}:step_size={learns.step_size},steps={STEPS * learns.epochs}"
+        return [f"{plain},radius={radius}" for radius in self.asked.radii] if method == "fedem" else [plain]
 
-    @cache  # noqa: B019
-    def anchored(self, method: str) -> str:
-        """'gate-cap-anchor', whose own model learns as 'alone' does, or for a part of the rows as the method does."""
-        settings, _ = self.tuned(method)
-        step, epochs = (settings if method == "fedem" else self.tuned("alone")[0]).split(",")
-        plain = f"{ANCHORED}:{step},steps={STEPS * int(epochs.removeprefix('epochs='))}"
-        if method != "fedem":
-            return plain
-        if len(self.asked.radii) == 1:
-            return f"{plain},radius={self.asked.radii[0]}"
-        runs = {radius: self.once(method, settings, f"{plain},radius={radius}") for radius in self.asked.radii}
-        return f"{plain},radius={max(runs, key=lambda radius: float(runs[radius]['held_out'].mean()))}"
+    def tested(self, method: str, screen: str, liars: bool) -> np.ndarray:
+        """Test accuracies."""
+        choice = self.best(method, screen)
+        found = self.once(method, choice.setting, choice.screen, liars) if liars else choice.found
+        return found["test"]
 
 
 def main() -> None:
@@ -199,6 +225,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--epochs", type=int, nargs="+", default=[1, 3], help="local ones to choose from")
+    parser.add_argument("--components", type=int, nargs="+", default=[3, 10], help="of fedem, to choose from")
     parser.add_argument("--radii", type=float, nargs="+", default=[1.0, 10.0], help="to choose from; one: that one")
     parser.add_argument("--attack", default="sign-flip")
     parser.add_argument("--partitions", nargs="+", default=list(PARTITIONS))
@@ -216,7 +243,7 @@ def main() -> None:
                 for liars in (False, True)[: 1 if method == "alone" else None]:
                     cells = []
                     for suites in every.values():
-                        found = [suite.screened(method, screen, liars) for suite in suites]
+                        found = [suite.tested(method, screen, liars) for suite in suites]
                         cells.append(f"{np.mean([each.mean() for each in found]):.1f}")
                         cells.append(f"{np.mean([worst(each) for each in found]):.1f}")
                     shown = "" if method == "alone" else screen.split(":")[0]
