@@ -189,12 +189,12 @@ class Suite:
         return found
 
     @cache  # noqa: B019  # as long as the script
-    def best(self, method: str, screen: str = "average") -> Choice:
+    def best(self, method: str, screen: str) -> Choice:
         """The choice with the best held-out accuracy: of all settings by plain averages, of all steps by a screen."""
         counts = self.asked.components if method == "fedem" else [0]
         settings = list(starmap(Setting, product(GRID[method], self.asked.epochs, counts)))
         if screen != "average":
-            plain = self.best(method).setting
+            plain = self.best(method, "average").setting
             steps = [plain.step_size] if self.asked.plain_steps else GRID[method]
             settings = [plain._replace(step_size=step) for step in steps]
         pairs = [(setting, spelled) for setting in settings for spelled in self.spellings(method, setting, screen)]
@@ -207,7 +207,7 @@ class Suite:
         """A screen's settings: the model of 'gate-cap-anchor' learns as 'alone' does, or as one component."""
         if screen != ANCHORED:
             return [screen]
-        learns = setting if method == "fedem" else self.best("alone").setting
+        learns = setting if method == "fedem" else self.best("alone", "average").setting
         plain = f"{screen}:step_size={learns.step_size},steps={STEPS * learns.epochs}"
         return [f"{plain},radius={radius}" for radius in self.asked.radii] if method == "fedem" else [plain]
 
