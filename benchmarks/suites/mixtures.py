@@ -63,13 +63,13 @@ class Setting(NamedTuple):
 
 METHODS = {
     ("local", "path"): Setting(0.1, 5e-4),
-    ("diffusion", "complete"): Setting(0.1, 5e-4),
-    ("diffusion", "erdos-renyi:p=0.5"): Setting(0.1, 5e-4),
+    ("diffusion", "complete"): Setting(10.0, 5e-4),
+    ("diffusion", "erdos-renyi:p=0.5"): Setting(1.0, 5e-4),
     ("ifca", "erdos-renyi:p=0.5"): Setting(3.0, 5e-4),
     ("fedspd", "erdos-renyi:p=0.5"): Setting(0.3, 5e-4),
-    ("fedem:one=true", "erdos-renyi:p=0.5"): Setting(3.0, 5e-4),
-    ("fedem", "ring"): Setting(0.3, 5e-4),
-    ("fedem", "erdos-renyi:p=0.5"): Setting(30.0, 0.0),
+    ("fedem:one=true", "erdos-renyi:p=0.5"): Setting(30.0, 0.0),
+    ("fedem", "ring"): Setting(0.3, 0.0),
+    ("fedem", "erdos-renyi:p=0.5"): Setting(3.0, 0.0),
     ("fedem", "complete"): Setting(30.0, 0.0),
 }
 """and what 60 tasks chose"""
@@ -223,7 +223,7 @@ def figures(found: Sequence[np.ndarray]) -> tuple[str, str]:
 def on_mpi(ranks: int, rounds: int) -> None:
     """The same run twice, and whether it is the same."""
     method, graph = "fedem", "erdos-renyi:p=0.5"
-    setting = METHODS[method, graph]
+    setting = tuned(recipe(ranks, SEED), method, graph, rounds, SEED)
     asked = {"method": method, "graph": graph, "setting": setting, "seed": SEED, "rounds": rounds}
     there = mpi(ranks, sys.executable, [__file__, "--worker", json.dumps(asked)], 3600.0)[0]
     everyone = nodes(recipe(ranks, SEED), method, graph, setting, 0)
