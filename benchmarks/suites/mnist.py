@@ -6,9 +6,9 @@
 FOLDER holds mnist/mnist.npz: X (70000, 28, 28) and y. 15 ranks on Erdos-Renyi(0.5) share 7500 images drawn by the seed,
 500 a rank: by Dirichlet(0.4) for each class, or by shards, two classes or so for each. Half of a rank's images are for
 testing, so its test images have the labels in its own shares; a fifth of the others is held out. A round is a local
-epoch on mini-batches of 32 and an average with the neighbours, in single precision. 'fedem' mixes three components or
-ten (with ten, responsibilities below 0.01 make no gradient), and 'fedavg-gossip' has one model for all; 'alone' trains
-as that one does and hears nobody. --model mlp has a hidden layer of 64 by numpy (50,890 parameters), and cnn two
+epoch on mini-batches of 32 and an average with the neighbours, in single precision. 'fedem' mixes three components, or
+what --components says (of more than three, responsibilities below 0.01 make no gradient); 'fedavg-gossip' has one model
+for all; 'alone' trains as that one does and hears nobody. --model mlp has a hidden layer of 64 by numpy (50,890 parameters), and cnn two
 convolutions by PyTorch (21,840).
 
 Each method has three steps, with one or three local epochs; the setting with the best mean accuracy on held-out images
@@ -226,7 +226,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--epochs", type=int, nargs="+", default=[1, 3], help="local ones to choose from")
-    parser.add_argument("--components", type=int, nargs="+", default=[3, 10], help="of fedem, to choose from")
+    parser.add_argument("--components", type=int, nargs="+", default=[3], help="of fedem, to choose from")
     parser.add_argument("--radii", type=float, nargs="+", default=[1.0, 10.0], help="to choose from; one: that one")
     parser.add_argument("--plain-steps", action="store_true", help="screens take the step that plain averages take")
     parser.add_argument("--attack", default="sign-flip")
