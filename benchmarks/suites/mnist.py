@@ -8,8 +8,8 @@ FOLDER holds mnist/mnist.npz: X (70000, 28, 28) and y. 15 ranks on Erdos-Renyi(0
 testing, so its test images have the labels in its own shares; a fifth of the others is held out. A round is a local
 epoch on mini-batches of 32 and an average with the neighbours, in single precision. 'fedem' mixes three components, or
 what --components says (of more than three, responsibilities below 0.01 make no gradient); 'fedavg-gossip' has one model
-for all; 'alone' trains as that one does and hears nobody. --model mlp has a hidden layer of 64 by numpy (50,890 parameters), and cnn two
-convolutions by PyTorch (21,840).
+for all; 'alone' trains as that one does and hears nobody. --model mlp has a hidden layer of 64 by numpy (50,890
+parameters), and cnn two convolutions by PyTorch (21,840).
 
 Each method has three steps, with one or three local epochs; the setting with the best mean accuracy on held-out images
 is taken, without liars. Under a screen the step is chosen again in the same way (with --plain-steps it is that of plain
