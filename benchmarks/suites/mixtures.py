@@ -37,6 +37,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent))
 from harness import digest, line, say, table, worst
 from harness import job as mpi
 
+from dmtl.algorithms.mixture import settled
 from dmtl.data.mixture import Mixture
 from dmtl.data.pool import Dataset
 from dmtl.node import Node, NodeState
@@ -105,18 +106,10 @@ def truth(tasks: int, seed: int, told: bool = True) -> np.ndarray:
     found = []
     for task in range(tasks):
         train, test = (np.flatnonzero((pool.task == task) & (pool.test == tested)) for tested in (False, True))
-        shares = recipe.shares[task] if told else likeliest(np.abs(ones[train] - (pool.y[train, None] == 0)))
+        likely = np.where(pool.y[train, None], ones[train], 1 - ones[train])
+        shares = recipe.shares[task] if told else settled(-np.log(np.maximum(likely.T, 1e-12)))
         found.append(100 * np.mean((ones[test] @ shares > 0.5) == pool.y[test]))
     return np.array(found)
-
-
-def likeliest(likelihoods: np.ndarray, steps: int = 300) -> np.ndarray:
-    """(M,) shares of M components by expectation and maximisation, from (n, M) likelihoods of the labels of n rows."""
-    shares = np.full(likelihoods.shape[1], 1 / likelihoods.shape[1])
-    for _ in range(steps):
-        parts = np.maximum(likelihoods * shares, 1e-12)
-        shares = (parts / parts.sum(axis=1, keepdims=True)).mean(axis=0)
-    return shares
 
 
 def nodes(
