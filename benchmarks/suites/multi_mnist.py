@@ -58,7 +58,7 @@ CHOSEN = {
     "single": ("local", 0.2),
     "uniform": ("diffusion", 0.2),
     "mgda-ub": ("mgda-ub", 0.2),
-    "mgda-ub, smooth": ("mgda-ub:smooth=0.9", 0.2),
+    "mgda-ub, smooth": ("mgda-ub:smooth=0.9", 0.3),
     "mgda-ub, loss+ as published": ("mgda-ub:normalise=loss+,published=true", 0.3),
 }
 """what 3 epochs chose"""
