@@ -58,8 +58,8 @@ class FedEM:
     With ``learners`` = K the ranks K, K + 1 .. have never been part of the training: they make no gradient, pass on
     what they combined, and settle their shares by the E step and pi alone until these stay as they are.
     With ``sparse`` responsibilities below it count as 0 wherever a gradient is made, and 'mlp' and 'torch' leave such
-    rows out: where rows are clearly of one component or two, an M step of many components costs little more than that
-    of one. The E step is whole, so a row can come back.
+    rows out: where rows are clearly of one component or two, the M step goes through each as often and not M times. The
+    E step is whole, so a row can come back.
 
     What is ours: the first E and M steps happen before round 0, so that a round is one exchange and then these; shares
     of a new rank are settled and not improved once; ``one`` trains what it sends, which measured better than to train

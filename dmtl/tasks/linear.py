@@ -131,16 +131,21 @@ def drawn(count: int, size: int, rng: np.random.Generator | None) -> NDArray[np.
 class Weighed(NamedTuple):
     """Rows that weigh something, and what each weighs in a mean over them alone."""
 
-    rows: NDArray[np.int64]
+    rows: NDArray[np.int64] | slice
     weights: Vec
     """(m,) times m and through the number of all rows, so the mean is that over all"""
 
 
 def weighed(weights: Vec, rows: NDArray[np.int64] | slice) -> Weighed:
-    """Those of ``rows`` whose ``weights`` are not 0: no others need be gone through."""
-    each = np.arange(len(weights))[rows]
-    found = each[weights[each] != 0]
-    return Weighed(found, weights[found] * weights.dtype.type(len(found) / max(1, len(each))))
+    """Those of ``rows`` whose ``weights`` are not 0: no others need be gone through.
+
+    Where all weigh something they are what was given: a slice stays one, so nothing is copied for it.
+    """
+    parts = weights[rows]
+    if parts.all():
+        return Weighed(rows, parts)
+    found = np.arange(len(weights))[rows][parts != 0]
+    return Weighed(found, weights[found] * weights.dtype.type(len(found) / len(parts)))
 
 
 def batch_count(count: int, size: int) -> int:

@@ -137,7 +137,7 @@ class MLPTask:
     def weighted_grad(self, w: Vec, weights: Vec, rng: np.random.Generator | None = None) -> Vec:
         """The gradient at ``w``, each row's part times its own of the ``weights`` (m,); (d,)."""
         rows, parts = weighed(weights, drawn(self.training_rows, self.settings.batch, rng))
-        return self._gradient(self._rows(rows), w, parts) if len(rows) else w * self.settings.l2
+        return self._gradient(self._rows(rows), w, parts) if len(parts) else w * self.settings.l2
 
     def _rows(self, rows: slice | np.ndarray) -> Part:
         x, y = self.parts.train

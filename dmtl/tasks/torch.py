@@ -156,7 +156,7 @@ class TorchTask:
         """The gradient at ``w``, each row's part times its own of the ``weights`` (m,); (d,)."""
         rows, parts = weighed(weights, drawn(self.training_rows, self.settings.batch, rng))
         x, y = self.parts.train
-        return self._gradient(Part(x[rows], y[rows]), w, rng, parts) if len(rows) else w * self.settings.l2
+        return self._gradient(Part(x[rows], y[rows]), w, rng, parts) if len(parts) else w * self.settings.l2
 
     def _gradient(self, part: Part, w: Vec, rng: np.random.Generator | None, weights: Vec | None = None) -> Vec:
         seed = None if rng is None else _seed(rng)
