@@ -159,6 +159,11 @@ def worst(found: Vec) -> float:
     return float(np.sort(found)[: max(1, len(found) // 10)].mean())
 
 
+def figures(found: Sequence[Vec]) -> tuple[str, str]:
+    """The mean and the mean over the worst tenth, of each seed's and then over seeds."""
+    return f"{np.mean([each.mean() for each in found]):.1f}", f"{np.mean([worst(each) for each in found]):.1f}"
+
+
 def load() -> str:
     """How busy the machine is: averages over 1, 5 and 15 minutes."""
     return ", ".join(f"{value:.1f}" for value in os.getloadavg())

@@ -37,7 +37,7 @@ import numpy as np
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 
-from harness import say, table, worst
+from harness import figures, say, table, worst
 
 from dmtl.build import plan
 from dmtl.config import load
@@ -246,8 +246,7 @@ def main() -> None:
                     cells = []
                     for suites in every.values():
                         found = [suite.tested(method, screen, liars) for suite in suites]
-                        cells.append(f"{np.mean([each.mean() for each in found]):.1f}")
-                        cells.append(f"{np.mean([worst(each) for each in found]):.1f}")
+                        cells.extend(figures(found))
                     shown = "" if method == "alone" else screen.split(":")[0]
                     lines.append([method, shown, "two" if liars else "none", *cells])
                     say(" | ".join(lines[-1]))
